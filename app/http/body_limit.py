@@ -1,0 +1,125 @@
+"""Request bodies are bounded in size, time and depth, and are JSON, before any route sees them."""
+
+import asyncio
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import Invalid, OrchestratorError
+from app.http.json_text import check_json
+
+MAX_JSON_DEPTH = 32
+READ_TIMEOUT = 30.0
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+
+
+class PayloadTooLarge(OrchestratorError):
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
+    title = "Body too large"
+
+
+class UnsupportedMediaType(OrchestratorError):
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+    title = "Unsupported media type"
+
+
+class SlowBody(OrchestratorError):
+    code = "REQUEST_TIMEOUT"
+    status = 408
+    title = "Body not received in time"
+
+
+class BodyLimit:
+    """Reads the whole body (it is small by definition), checks it, and hands it on in one piece.
+
+    A body that announces too many bytes is refused unread; one that announces nothing is counted as it arrives.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, max_depth: int = MAX_JSON_DEPTH, read_timeout: float = READ_TIMEOUT
+    ) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._max_depth = max_depth
+        self._read_timeout = read_timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _may_have_body(scope):
+            body = await self._read(scope, receive)
+            if body is None:
+                return
+            if body:
+                _check_media_type(scope)
+                check_json(body, max_depth=self._max_depth)
+            receive = _replayed(body, receive)
+        await self._app(scope, receive, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        """None when the client went away."""
+        if _announced_length(scope) > self._max_bytes:
+            raise self._too_large()
+        try:
+            async with asyncio.timeout(self._read_timeout):
+                return await self._collect(receive)
+        except TimeoutError:
+            raise SlowBody("the request body did not arrive in time") from None
+
+    async def _collect(self, receive: Receive) -> bytes | None:
+        chunks: list[bytes] = []
+        size, is_complete = 0, False
+        while not is_complete:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            chunks.append(chunk)
+            is_complete = not message.get("more_body", False)
+        return b"".join(chunks)
+
+    def _too_large(self) -> PayloadTooLarge:
+        return PayloadTooLarge(f"the body has more than {self._max_bytes} bytes", max_bytes=self._max_bytes)
+
+
+def _may_have_body(scope: Scope) -> bool:
+    if scope["method"] not in _WITHOUT_BODY:
+        return True
+    return any(name in {b"content-length", b"transfer-encoding"} for name, _ in scope["headers"])
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
+
+
+def _announced_length(scope: Scope) -> int:
+    announced = _header(scope, b"content-length") or "0"
+    if not (announced.isascii() and announced.isdigit() and len(announced) <= 18):
+        raise Invalid("Content-Length is not a number", field="Content-Length", type="int_parsing")
+    return int(announced)
+
+
+def _check_media_type(scope: Scope) -> None:
+    media_type, _, parameters = _header(scope, b"content-type").lower().partition(";")
+    if media_type.strip() != "application/json":
+        raise UnsupportedMediaType("send JSON with Content-Type: application/json")
+    if "charset" in parameters and "utf-8" not in parameters:
+        raise UnsupportedMediaType("send JSON as UTF-8")
+    if _header(scope, b"content-encoding").lower() not in {"", "identity"}:
+        raise UnsupportedMediaType("send the body without Content-Encoding")
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    is_sent = False
+
+    async def replay() -> Message:
+        nonlocal is_sent
+        if is_sent:
+            # Only the disconnect is left to come, which streams and long polls wait for.
+            return await receive()
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,77 @@
+"""What Prometheus scrapes. Labels come from closed sets, so that no client can make the process grow."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_TASK_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_MAX_AGENT_TYPES = 64
+
+
+class Metrics:
+    """The instruments of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "http_requests_total", "HTTP requests answered.", ["method", "endpoint", "status"], registry=self.registry
+        )
+        self._request_seconds = Histogram(
+            "http_request_duration_seconds",
+            "Time to answer; event streams are not timed.",
+            ["method", "endpoint"],
+            buckets=_REQUEST_SECONDS,
+            registry=self.registry,
+        )
+        self._tasks = Counter(
+            "tasks_finished_total",
+            "Tasks that reached a final status.",
+            ["agent_type", "status"],
+            registry=self.registry,
+        )
+        self._task_seconds = Histogram(
+            "task_duration_seconds",
+            "Time from start to final status.",
+            ["agent_type"],
+            buckets=_TASK_SECONDS,
+            registry=self.registry,
+        )
+        self._bells = Counter("bells_total", "Wake-ups sent to the broker.", ["outcome"], registry=self.registry)
+        self.queue_length = Gauge("queue_length", "Messages waiting in the broker.", registry=self.registry)
+        self.jobs_waiting = Gauge("jobs_waiting", "Jobs that wait for a worker.", registry=self.registry)
+        self.jobs_in_flight = Gauge("jobs_in_flight", "Jobs that a worker holds.", registry=self.registry)
+        self.workers_alive = Gauge("workers_alive", "Worker processes with a live lease.", registry=self.registry)
+        self._agent_types: set[str] = set()
+
+    def request_answered(self, method: str, endpoint: str, status: int, seconds: float | None) -> None:
+        """``endpoint`` is a route's template, never a path; ``seconds`` is None for a stream."""
+        known = method if method in _METHODS else "OTHER"
+        self._requests.labels(known, endpoint, str(status)).inc()
+        if seconds is not None:
+            self._request_seconds.labels(known, endpoint).observe(seconds)
+
+    def task_finished(self, agent_type: str | None, status: str, seconds: float | None) -> None:
+        """``seconds`` is None for a task that never started."""
+        label = self._agent_type(agent_type or "none")
+        self._tasks.labels(label, status).inc()
+        if seconds is not None:
+            self._task_seconds.labels(label).observe(seconds)
+
+    def bell_rung(self) -> None:
+        self._bells.labels("rung").inc()
+
+    def bell_failed(self) -> None:
+        self._bells.labels("failed").inc()
+
+    def expose(self) -> bytes:
+        """The text Prometheus reads, of type `CONTENT_TYPE`."""
+        return generate_latest(self.registry)
+
+    def _agent_type(self, agent_type: str) -> str:
+        if agent_type not in self._agent_types and len(self._agent_types) >= _MAX_AGENT_TYPES:
+            return "other"
+        self._agent_types.add(agent_type)
+        return agent_type
