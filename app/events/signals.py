@@ -1,0 +1,129 @@
+"""Wake-ups: tells whoever waits for a job that something changed, at once and without polling.
+
+Redis carries them and may lose them. Waiters therefore look again by themselves after a while, and correctness never
+depends on a wake-up.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "orchestrator:changed"
+# How long a waiter trusts that a wake-up would have come.
+TRUST_CONNECTED = timedelta(seconds=2)
+TRUST_DISCONNECTED = timedelta(milliseconds=250)
+RECONNECT_PAUSE = timedelta(seconds=1)
+
+
+class Waiter:
+    """One party that waits for changes of one job."""
+
+    def __init__(self, signals: "Signals") -> None:
+        self._signals = signals
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    async def wait(self, at_most: timedelta) -> None:
+        """Return when the job changed, when it is time to look again, or after ``at_most``."""
+        limit = min(at_most, self._signals.trust)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit.total_seconds()):
+                await self._changed.wait()
+        self._changed.clear()
+
+
+class Signals:
+    """Publishes and receives wake-ups; without Redis it reaches only this process, and waiters look more often."""
+
+    def __init__(self, redis: "Redis | None") -> None:
+        self._redis = redis
+        self._waiters: dict[str, set[Waiter]] = {}
+        self._unsent: set[str] = set()
+        self._sender: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._connected = False
+
+    @property
+    def trust(self) -> timedelta:
+        return TRUST_CONNECTED if self._connected else TRUST_DISCONNECTED
+
+    def start_listening(self) -> None:
+        """Begin to receive what other processes publish."""
+        if self._redis is not None:
+            self._listener = asyncio.create_task(self._listen_for_ever(self._redis), name="signals")
+
+    async def close(self) -> None:
+        for task in (self._listener, self._sender):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self._redis is not None:
+            await self._redis.aclose()
+
+    @contextlib.contextmanager
+    def waiting_for(self, job_id: str) -> Iterator[Waiter]:
+        waiter = Waiter(self)
+        self._waiters.setdefault(job_id, set()).add(waiter)
+        try:
+            yield waiter
+        finally:
+            others = self._waiters[job_id]
+            others.discard(waiter)
+            if not others:
+                del self._waiters[job_id]
+
+    def notify(self, job_id: str) -> None:
+        """Say that the job changed. Returns at once; must be called on the event loop."""
+        self._wake(job_id)
+        if self._redis is None:
+            return
+        self._unsent.add(job_id)
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send(self._redis), name="signals-send")
+
+    async def _send(self, redis: "Redis") -> None:
+        # What gathers while one message is on its way goes out together in the next.
+        while self._unsent:
+            batch, self._unsent = self._unsent, set()
+            try:
+                await redis.publish(CHANNEL, "\n".join(batch))
+            except (RedisError, OSError) as error:
+                log.debug("signals.not_sent", error=type(error).__name__)
+
+    async def _listen_for_ever(self, redis: "Redis") -> None:
+        while True:
+            try:
+                await self._listen(redis)
+            except (RedisError, OSError) as error:
+                log.warning("signals.disconnected", error=type(error).__name__)
+            self._connected = False
+            await asyncio.sleep(RECONNECT_PAUSE.total_seconds())
+
+    async def _listen(self, redis: "Redis") -> None:
+        async with redis.pubsub(ignore_subscribe_messages=True) as channel:
+            await channel.subscribe(CHANNEL)
+            self._connected = True
+            while True:
+                # A bounded wait, so that a half-open connection is noticed by the client's health check.
+                message = await channel.get_message(timeout=5.0)
+                if message is not None:
+                    for job_id in message["data"].decode().split("\n"):
+                        self._wake(job_id)
+
+    def _wake(self, job_id: str) -> None:
+        for waiter in self._waiters.get(job_id, ()):
+            waiter.wake()
+
+
+def connect_redis(url: str) -> "Redis":
+    """A client that gives up quickly: what goes through it may be lost, but must not hold anybody up."""
+    return Redis.from_url(url, socket_timeout=10.0, socket_connect_timeout=1.0, health_check_interval=5)

@@ -1,0 +1,109 @@
+"""Rings for waiting jobs: one Celery message with the id, published off the caller's path and bounded in time.
+
+A ring may be lost without harm. What could not be published is kept for a while and tried again, and the sweep rings
+for everything else, so neither a slow nor a dead broker ever delays or fails a request.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery import Celery
+from kombu.connection import Connection
+
+from app.jobs.broker import message_priority
+
+log = structlog.get_logger(__name__)
+
+BUFFERED = 10_000
+PAUSE_AFTER_FAILURE = 1.0
+DEPTH_PATIENCE = 2.0
+NO_QUEUE = "404"
+
+
+class Doorbell:
+    """Publishes from one background thread, which is the only one that touches the broker."""
+
+    def __init__(
+        self,
+        celery: Celery,
+        *,
+        task: str,
+        queue_name: str,
+        argument: str,
+        on_ring: Callable[[bool], None],
+    ) -> None:
+        self._celery = celery
+        self._broker_url = str(celery.conf.broker_url)
+        self._task = task
+        self._queue_name = queue_name
+        self._argument = argument
+        self._on_ring = on_ring
+        self._waiting: queue.Queue[tuple[str, int] | None] = queue.Queue(maxsize=BUFFERED)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._publish_for_ever, name="doorbell", daemon=True)
+        self._thread.start()
+
+    def ring(self, job_id: str, priority: int) -> None:
+        """Return at once; the message goes out shortly, or the sweep rings later."""
+        try:
+            self._waiting.put_nowait((job_id, priority))
+        except queue.Full:
+            self._on_ring(False)
+
+    def close(self, *, patience: float = 2.0) -> None:
+        """Publish what waits, for at most ``patience`` seconds."""
+        self._closing.set()
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
+        self._thread.join(patience)
+
+    async def measure_depth(self) -> int | None:
+        """Messages that wait in the queue; None when the broker cannot say."""
+        try:
+            return await asyncio.wait_for(asyncio.to_thread(self._ask_depth), DEPTH_PATIENCE)
+        except Exception as error:  # noqa: BLE001 - every broker has errors of its own, and all mean "cannot say"
+            log.debug("doorbell.depth_unknown", error=type(error).__name__)
+            return None
+
+    def _ask_depth(self) -> int:
+        with self._celery.connection_for_read() as connection:
+            return _depth(connection, self._queue_name)
+
+    def _publish_for_ever(self) -> None:
+        while (ring := self._waiting.get()) is not None:
+            while not self._publish(*ring):
+                if self._closing.wait(PAUSE_AFTER_FAILURE):
+                    return
+
+    def _publish(self, job_id: str, priority: int) -> bool:
+        try:
+            self._celery.send_task(
+                self._task,
+                kwargs={self._argument: job_id},
+                queue=self._queue_name,
+                priority=message_priority(priority, self._broker_url),
+                ignore_result=True,
+                retry=False,
+            )
+        except Exception as error:  # noqa: BLE001 - a broker that is down must not end the thread
+            log.warning("doorbell.not_rung", error=type(error).__name__)
+            self._on_ring(False)
+            return False
+        self._on_ring(True)
+        return True
+
+
+def _depth(connection: Connection, queue_name: str) -> int:
+    channel: Any = connection.default_channel
+    try:
+        return int(channel.queue_declare(queue=queue_name, passive=True).message_count)
+    except connection.channel_errors as error:
+        # Redis drops an empty list, so a queue without messages looks like one that never was.
+        if str(getattr(error, "reply_code", "")) == NO_QUEUE:
+            return 0
+        raise

@@ -1,0 +1,120 @@
+"""Keeps the worker's document alive from an OS thread of its own, so that a busy event loop does not cost the lease."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+
+from app.clock import Clock
+from app.jobs.workers import WorkerIdentity, registration, renewable, renewal
+
+log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """Registers the worker and renews its lease until stopped.
+
+    When the lease could not be renewed in time, or was found expired, ``on_lost`` is called with the worker's id and
+    the worker registers again under a new one: whatever it held may belong to somebody else by then.
+    """
+
+    def __init__(
+        self,
+        workers: Collection[dict[str, Any]],
+        identify: Callable[[], WorkerIdentity],
+        *,
+        lease: timedelta,
+        interval: timedelta,
+        clock: Clock,
+        in_flight: Callable[[], int],
+        on_lost: Callable[[str], None],
+        watch: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._workers = workers
+        self._identify = identify
+        self._lease = lease
+        self._interval = interval
+        self._clock = clock
+        self._in_flight = in_flight
+        self._on_lost = on_lost
+        self._watch = watch
+        self._monotonic = monotonic
+        self._stopping = threading.Event()
+        self._identity: WorkerIdentity | None = None
+        self._renewed_at = 0.0
+        self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
+
+    @property
+    def worker_id(self) -> str | None:
+        """The id jobs are claimed under; None while the worker has no lease and must not claim."""
+        identity = self._identity
+        return identity.id if identity else None
+
+    def start(self) -> None:
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing and give the registration back."""
+        self._stopping.set()
+        self._thread.join(self._interval.total_seconds() + 1)
+        if self._identity is not None:
+            self._forget(self._identity.id)
+
+    def _beat_for_ever(self) -> None:
+        while not self._stopping.wait(self._pause()):
+            self._watch()
+            self._beat()
+
+    def _pause(self) -> float:
+        # Without a lease every second counts: no job can be claimed.
+        seconds = self._interval.total_seconds()
+        return seconds if self._identity else min(seconds, 1.0)
+
+    def _beat(self) -> None:
+        started = self._monotonic()
+        try:
+            alive = self._renew() if self._identity else self._register()
+        except PyMongoError as error:
+            log.warning("heartbeat.not_renewed", error=type(error).__name__)
+            alive = self._monotonic() < self._must_stop_at()
+        else:
+            # Counted from before the write: the store may have set the expiry at any moment since.
+            self._renewed_at = started
+        if not alive:
+            self._lose()
+
+    def _must_stop_at(self) -> float:
+        return self._renewed_at + (self._lease - self._interval).total_seconds()
+
+    def _register(self) -> bool:
+        identity = self._identify()
+        self._workers.insert_one(registration(identity, now=self._clock(), lease=self._lease))
+        self._identity = identity
+        log.info("worker.registered", worker_id=identity.id)
+        return True
+
+    def _renew(self) -> bool:
+        assert self._identity is not None  # noqa: S101
+        now = self._clock()
+        change = renewal(in_flight=self._in_flight(), now=now, lease=self._lease)
+        return self._workers.update_one(renewable(self._identity.id, now), change).matched_count == 1
+
+    def _lose(self) -> None:
+        lost, self._identity = self._identity, None
+        if lost is not None:
+            log.error("worker.lease_lost", worker_id=lost.id)
+            self._on_lost(lost.id)
+
+    def _forget(self, worker_id: str) -> None:
+        try:
+            self._workers.delete_one({"_id": worker_id})
+        except PyMongoError:
+            # It expires by itself.
+            log.warning("heartbeat.not_forgotten", worker_id=worker_id)

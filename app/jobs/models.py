@@ -1,0 +1,104 @@
+"""The durable job: what every document with a lifecycle has in common, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    AWAITING_APPROVAL = "awaiting_approval"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+
+DEFAULT_PRIORITY = 5
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+OPEN = frozenset(Status) - FINAL
+
+
+class Reason(StrEnum):
+    """Why a job changed its status; kept in its history."""
+
+    ACCEPTED = "accepted"
+    CLAIMED = "claimed"
+    FINISHED = "finished"
+    FAILED = "failed"
+    RETRY_SCHEDULED = "retry_scheduled"
+    WORKER_LOST = "worker_lost"
+    WORKER_DRAINING = "worker_draining"
+    SUSPENDED = "suspended"
+    CANCELLED = "cancelled"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    RETRIED = "retried"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Proof of ownership: the token is new for every claim and never reused."""
+
+    token: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed: a stable type, and a message that names the thing."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One state change. ``seq`` is its place in the append-only history, counted from 1."""
+
+    seq: int
+    status: Status
+    at: datetime
+    attempt: int
+    reason: Reason
+    error: JobError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as the store holds it. ``document`` is the whole document, for the feature that owns it."""
+
+    id: str
+    tenant_id: str
+    status: Status
+    attempt: int
+    max_attempts: int
+    created_at: datetime
+    not_before: datetime
+    deadline_at: datetime | None = None
+    lease: Lease | None = None
+    cancel_requested_at: datetime | None = None
+    dispatches: int = 0
+    priority: int = DEFAULT_PRIORITY
+    error: JobError | None = None
+    trace_id: str | None = None
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What a feature hands to the kernel to have it done: identity, limits and its own fields."""
+
+    id: str
+    tenant_id: str
+    fields: Mapping[str, Any]
+    max_attempts: int
+    deadline_at: datetime | None = None
+    not_before: datetime | None = None
+    priority: int = DEFAULT_PRIORITY
+    trace_id: str | None = None

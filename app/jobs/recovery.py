@@ -1,0 +1,120 @@
+"""What the sweep reads and writes to heal what crashes left behind; every write is guarded, so sweeps may overlap."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from app.clock import Clock
+from app.database.documents import Document, Documents, Sort
+from app.database.indexes import Index
+from app.jobs import transitions
+from app.jobs.documents import to_job
+from app.jobs.models import Job, JobError, Reason, Status
+from app.jobs.outcomes import Failed, Outcome
+from app.jobs.store import WAITING
+from app.jobs.transitions import Evidence
+
+BATCH = 500
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST_REDISPATCH = timedelta(minutes=1)
+BY_DISPATCH: Sort = (("next_dispatch_at", 1),)
+OVERDUE = Failed(
+    JobError(type="DEADLINE_EXCEEDED", message="the deadline passed before a worker could start the job"),
+    reason=Reason.DEADLINE_EXCEEDED,
+)
+
+
+def indexes(collection: str) -> tuple[Index, ...]:
+    """What the sweep's queries need on every collection of jobs."""
+    return (
+        Index(collection, (("status", 1), ("next_dispatch_at", 1))),
+        Index(collection, (("status", 1), ("dispatches", 1), ("next_dispatch_at", 1))),
+        Index(collection, (("status", 1), ("deadline_at", 1))),
+        Index(collection, (("status", 1), ("cancel_requested_at", 1))),
+        Index(collection, (("lease.worker", 1), ("status", 1))),
+    )
+
+
+class Recovery:
+    """The sweep's view of one collection of jobs."""
+
+    def __init__(self, documents: Documents, *, clock: Clock, redispatch: timedelta) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._redispatch = redispatch
+
+    async def list_due(self) -> list[Job]:
+        """Queued jobs whose time has come and for which nobody rang yet, the longest waiting first."""
+        due = {"status": Status.QUEUED.value, "dispatches": 0, "next_dispatch_at": {"$lte": self._clock()}}
+        return await self._list(due, sort=BY_DISPATCH)
+
+    async def list_silent(self, *, limit: int = BATCH) -> list[Job]:
+        """Queued jobs that were rung and still wait, past the pause that this is worth."""
+        silent = {
+            "status": Status.QUEUED.value,
+            "next_dispatch_at": {"$lte": self._clock()},
+            "dispatches": {"$gt": 0},
+        }
+        return await self._list(silent, sort=BY_DISPATCH, limit=limit)
+
+    async def list_overdue(self) -> list[Job]:
+        """Waiting jobs whose deadline has passed."""
+        return await self._list({"status": Status.QUEUED.value, "deadline_at": {"$lte": self._clock()}})
+
+    async def list_unheeded(self) -> list[Job]:
+        """Jobs that were asked to stop just as their attempt ended without a final state."""
+        asked = {"status": {"$in": WAITING}, "cancel_requested_at": {"$gt": LONG_AGO}}
+        return await self._list(asked)
+
+    async def list_held_by(self, workers: Sequence[str]) -> list[Job]:
+        return await self._list({"status": Status.PROCESSING.value, "lease.worker": {"$in": list(workers)}})
+
+    async def list_orphans(self, known_workers: Sequence[str], *, started_before: datetime) -> list[Job]:
+        """Jobs held by a worker that has no document any more."""
+        return await self._list(
+            {
+                "status": Status.PROCESSING.value,
+                "lease.worker": {"$nin": list(known_workers)},
+                "started_at": {"$lt": started_before},
+            }
+        )
+
+    async def list_cancel_requests(self, worker: str) -> list[str]:
+        """Ids of the worker's jobs that somebody asked to stop."""
+        documents = await self._documents.find_many(
+            {
+                "lease.worker": worker,
+                "status": Status.PROCESSING.value,
+                "cancel_requested_at": {"$ne": None},
+            },
+            limit=BATCH,
+            fields=["_id"],
+        )
+        return [document["_id"] for document in documents]
+
+    async def count_waiting(self, *, limit: int) -> int:
+        due = {"status": Status.QUEUED.value, "not_before": {"$lte": self._clock()}}
+        return await self._documents.count(due, limit=limit)
+
+    async def mark_rung(self, job: Job) -> bool:
+        """Note the ring before it is made, so that two sweeps do not both ring; the pause doubles each time."""
+        now = self._clock()
+        pause = min(self._redispatch * 2 ** min(job.dispatches, 10), LONGEST_REDISPATCH)
+        still_silent = {"_id": job.id, "status": Status.QUEUED.value, "dispatches": job.dispatches}
+        return await self._documents.update_one(still_silent, transitions.rung(now, now + pause))
+
+    async def release(self, job: Job, outcome: Outcome) -> bool:
+        """End an attempt whose worker is gone; False when somebody else was faster."""
+        token = job.lease.token if job.lease else None
+        held = {"_id": job.id, "status": Status.PROCESSING.value, "lease.token": token}
+        return await self._documents.update_one(held, transitions.settled(outcome, Evidence(), self._clock()))
+
+    async def cancel_unheeded(self, job: Job) -> bool:
+        asked = {"_id": job.id, "status": {"$in": WAITING}, "cancel_requested_at": job.cancel_requested_at}
+        return await self._documents.update_one(asked, transitions.cancelled(self._clock()))
+
+    async def fail_overdue(self, job: Job) -> bool:
+        waiting = {"_id": job.id, "status": Status.QUEUED.value}
+        return await self._documents.update_one(waiting, transitions.settled(OVERDUE, Evidence(), self._clock()))
+
+    async def _list(self, where: Document, *, sort: Sort | None = None, limit: int = BATCH) -> list[Job]:
+        return [to_job(found) for found in await self._documents.find_many(where, limit=limit, sort=sort)]

@@ -1,0 +1,53 @@
+"""Rings for a requeued job at its time, from the worker that requeued it; the sweep does it if that worker is gone."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from app.clock import Clock
+from app.errors import OrchestratorError
+from app.jobs.models import Job
+from app.jobs.recovery import Recovery
+
+log = structlog.get_logger(__name__)
+
+# Longer waits are the sweep's: a timer per job must not pile up in memory.
+LONGEST_REMINDER = timedelta(minutes=1)
+CLOSING_PATIENCE = 2.0
+
+
+class Reminders:
+    def __init__(self, recovery: Recovery, ring: Callable[[str, int], None], *, clock: Clock) -> None:
+        self._recovery = recovery
+        self._ring = ring
+        self._clock = clock
+        self._pending: dict[asyncio.Task[None], datetime] = {}
+
+    def remind(self, job: Job, at: datetime) -> None:
+        """Ring for the job at ``at``; must be called on the event loop."""
+        if at - self._clock() > LONGEST_REMINDER:
+            return
+        task = asyncio.create_task(self._ring_at(replace(job, dispatches=0), at), name="reminder")
+        self._pending[task] = at
+        task.add_done_callback(self._pending.pop)
+
+    async def close(self) -> None:
+        """Ring for what is due and leave the rest to the sweep."""
+        now = self._clock()
+        due = [task for task, at in self._pending.items() if at <= now]
+        later = [task for task, at in self._pending.items() if at > now]
+        for task in later:
+            task.cancel()
+        if due:
+            await asyncio.wait(due, timeout=CLOSING_PATIENCE)
+
+    async def _ring_at(self, job: Job, at: datetime) -> None:
+        await asyncio.sleep(max((at - self._clock()).total_seconds(), 0))
+        try:
+            if await self._recovery.mark_rung(job):
+                self._ring(job.id, job.priority)
+        except OrchestratorError as error:
+            log.debug("reminder.left_to_sweep", error_type=error.code)

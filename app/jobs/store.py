@@ -1,0 +1,122 @@
+"""The verbs of the kernel, each one conditional write on one document."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.clock import Clock
+from app.database.documents import Document, Documents
+from app.errors import Conflict, LeaseLost, NotFound
+from app.ids import new_token
+from app.jobs import transitions
+from app.jobs.documents import to_document, to_job
+from app.jobs.models import Job, NewJob, Status
+from app.jobs.outcomes import Outcome
+from app.jobs.transitions import Change, Evidence
+
+WAITING = [Status.QUEUED.value, Status.AWAITING_APPROVAL.value]
+RETRYABLE = [Status.FAILED.value, Status.CANCELLED.value]
+
+
+class JobFinished(Conflict):
+    """The job is in a final state, and no final state ever changes."""
+
+    code = "ALREADY_FINISHED"
+    title = "Already finished"
+
+
+class JobNotFinished(Conflict):
+    """Only a failed or cancelled job can begin a new series of attempts."""
+
+    code = "NOT_RETRYABLE"
+    title = "Not retryable"
+
+
+class JobStore:
+    """The jobs of one collection."""
+
+    def __init__(self, documents: Documents, *, clock: Clock, redispatch: timedelta) -> None:
+        self._documents = documents
+        self._clock = clock
+        self._redispatch = redispatch
+
+    async def enqueue(self, new: NewJob) -> Job:
+        """Store an accepted job as `queued`. Raises `DuplicateDocument` when the id is taken."""
+        document = to_document(new, now=self._clock(), redispatch=self._redispatch)
+        await self._documents.insert(document)
+        return to_job(document)
+
+    async def get(self, job_id: str) -> Job:
+        document = await self._documents.find_one({"_id": job_id})
+        if document is None:
+            raise NotFound(f"no job {job_id!r}", id=job_id)
+        return to_job(document)
+
+    async def claim(self, job_id: str, *, worker: str) -> Job | None:
+        """Take a due job for one attempt under a new lease; None when it is not there to be taken.
+
+        A message that arrives twice, late or forged finds nothing to claim and is thereby harmless.
+        """
+        now = self._clock()
+        due = {"_id": job_id, "status": Status.QUEUED.value, "not_before": {"$lte": now}}
+        document = await self._documents.change_one(due, transitions.claimed(new_token(), worker, now))
+        return None if document is None else to_job(document)
+
+    async def save(self, job: Job, fields: Document) -> None:
+        """Keep what the attempt has found so far, under its lease; raises `LeaseLost`."""
+        await self._write_if_held(job, {"$set": {**fields, "updated_at": self._clock()}})
+
+    async def settle(self, job: Job, outcome: Outcome, evidence: Evidence) -> None:
+        """End the attempt: finish, requeue, suspend or cancel the job; raises `LeaseLost`."""
+        await self._write_if_held(job, transitions.settled(outcome, evidence, self._clock()))
+
+    async def cancel(self, tenant_id: str, job_id: str) -> Status:
+        """Cancel at once what nobody holds, else ask the holder to stop; answers the status after that."""
+        while True:
+            answer = await self._try_cancel(tenant_id, job_id)
+            if answer is not None:
+                return answer
+            # It changed between two of our looks; whoever moved it made progress, so this ends.
+            await asyncio.sleep(0)
+
+    async def retry(self, tenant_id: str, job_id: str, *, reset: Mapping[str, Any]) -> Job:
+        """Begin a new series of attempts for a failed or cancelled job, its history kept.
+
+        ``reset`` are the feature's own fields that the last series wrote.
+        """
+        documents, now = self._documents.of_tenant(tenant_id), self._clock()
+        change = transitions.retried(now, reset=reset, redispatch=self._redispatch)
+        changed = await documents.change_one({"_id": job_id, "status": {"$in": RETRYABLE}}, change)
+        if changed is not None:
+            return to_job(changed)
+        found = await self._get_status(tenant_id, job_id)
+        raise JobNotFinished(f"{job_id} is {found}; only failed or cancelled work can be retried", status=found)
+
+    async def _try_cancel(self, tenant_id: str, job_id: str) -> Status | None:
+        documents, now = self._documents.of_tenant(tenant_id), self._clock()
+        if await documents.update_one({"_id": job_id, "status": {"$in": WAITING}}, transitions.cancelled(now)):
+            return Status.CANCELLED
+        if await documents.update_one({"_id": job_id, "status": Status.PROCESSING.value}, _asked_to_stop(now)):
+            return Status.PROCESSING
+        found = await self._get_status(tenant_id, job_id)
+        if found.is_final:
+            raise JobFinished(f"{job_id} is already {found}", status=found)
+        return None
+
+    async def _get_status(self, tenant_id: str, job_id: str) -> Status:
+        document = await self._documents.of_tenant(tenant_id).find_one({"_id": job_id}, fields=["status"])
+        if document is None:
+            raise NotFound(f"no job {job_id!r}", id=job_id)
+        return Status(document["status"])
+
+    async def _write_if_held(self, job: Job, change: Change) -> None:
+        # The token, not the id, proves ownership: a worker that stalled past its lease must not
+        # overwrite the attempt that replaced it.
+        held = {"_id": job.id, "status": Status.PROCESSING.value, "lease.token": job.lease and job.lease.token}
+        if job.lease is None or not await self._documents.update_one(held, change):
+            raise LeaseLost(f"{job.id} is no longer held by this attempt", job_id=job.id)
+
+
+def _asked_to_stop(now: datetime) -> Change:
+    return {"$set": {"updated_at": now, "cancel_requested_at": now}}

@@ -1,0 +1,160 @@
+"""Every state change as the one update that makes it: pure functions from a decision to a MongoDB update.
+
+Each update changes the status, appends to the history and keeps the fields that belong to a status true: a queued job
+has a next dispatch and no lease, a final one has a completion time and is marked for the roll-ups.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+
+from app.jobs.history import new_entry
+from app.jobs.models import JobError, Reason, Status
+from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome, RetryAt, Suspended
+
+CANCELLED = JobError(type="CANCELLED", message="the job was cancelled on request")
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What an attempt learned, written together with its outcome whatever that is."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    appended: dict[str, list[Any]] = field(default_factory=dict)
+
+    def append(self, name: str, value: Any) -> None:
+        self.appended.setdefault(name, []).append(value)
+
+
+Change = dict[str, Any]
+
+
+def claimed(token: str, worker: str, now: datetime) -> Change:
+    return {
+        "$set": {
+            "status": Status.PROCESSING.value,
+            "lease": {"token": token, "worker": worker},
+            "started_at": now,
+            "updated_at": now,
+            "next_dispatch_at": None,
+        },
+        "$inc": {"attempt": 1},
+        "$push": {"history": new_entry(Status.PROCESSING, now, Reason.CLAIMED)},
+    }
+
+
+def settled(outcome: Outcome, evidence: Evidence, now: datetime) -> Change:
+    """The update that ends an attempt: a final state, another try, or a wait without a worker."""
+    match outcome:
+        case Finished(fields=fields):
+            change = _final(Status.COMPLETED, Reason.FINISHED, now, None, fields)
+        case Failed(error=error, reason=reason):
+            change = _final(Status.FAILED, reason, now, error)
+        case Cancelled():
+            change = _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED)
+        case RetryAt():
+            change = _queued_again(outcome, now)
+        case Suspended():
+            change = _suspended(outcome, now)
+        case _:
+            assert_never(outcome)
+    return _with_evidence(change, evidence)
+
+
+def cancelled(now: datetime) -> Change:
+    """For a job nobody holds."""
+    return _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED)
+
+
+def retried(now: datetime, *, reset: Mapping[str, Any], redispatch: timedelta) -> Change:
+    """A failed or cancelled job begins a new series of attempts; its history is kept."""
+    return {
+        "$set": {
+            **reset,
+            **_ready(now, now, dispatches=1, next_dispatch_at=now + redispatch),
+            "dispatched_at": now,
+            "queued_at": now,
+            "attempt": 0,
+            "error": None,
+            "cancel_requested_at": None,
+            "deadline_at": None,
+            "completed_at": None,
+            "uncounted": True,
+        },
+        "$push": {"history": new_entry(Status.QUEUED, now, Reason.RETRIED)},
+    }
+
+
+def rung(now: datetime, next_dispatch_at: datetime) -> Change:
+    """Not a state change: the sweep rang for a job that still waits."""
+    return {"$set": {"dispatched_at": now, "next_dispatch_at": next_dispatch_at}, "$inc": {"dispatches": 1}}
+
+
+def _final(
+    status: Status, reason: Reason, now: datetime, error: JobError | None, fields: Mapping[str, Any] | None = None
+) -> Change:
+    return {
+        "$set": {
+            **(fields or {}),
+            "status": status.value,
+            "error": _plain(error),
+            "lease": None,
+            "next_dispatch_at": None,
+            "completed_at": now,
+            "updated_at": now,
+            "uncounted": True,
+        },
+        "$push": {"history": new_entry(status, now, reason, error)},
+    }
+
+
+def _queued_again(outcome: RetryAt, now: datetime) -> Change:
+    change: Change = {
+        "$set": {
+            **_ready(now, outcome.at, dispatches=0, next_dispatch_at=outcome.at),
+            "error": _plain(outcome.error),
+        },
+        "$push": {"history": new_entry(Status.QUEUED, now, outcome.reason, outcome.error)},
+    }
+    if not outcome.charged:
+        change["$inc"] = {"attempt": -1}
+    return change
+
+
+def _suspended(outcome: Suspended, now: datetime) -> Change:
+    return {
+        "$set": {
+            **outcome.fields,
+            "status": outcome.status.value,
+            "lease": None,
+            "next_dispatch_at": None,
+            "updated_at": now,
+        },
+        "$inc": {"attempt": -1},
+        "$push": {"history": new_entry(outcome.status, now, Reason.SUSPENDED)},
+    }
+
+
+def _ready(now: datetime, not_before: datetime, *, dispatches: int, next_dispatch_at: datetime) -> dict[str, Any]:
+    return {
+        "status": Status.QUEUED.value,
+        "lease": None,
+        "not_before": not_before,
+        "dispatches": dispatches,
+        "next_dispatch_at": next_dispatch_at,
+        "updated_at": now,
+    }
+
+
+def _plain(error: JobError | None) -> dict[str, str] | None:
+    return None if error is None else {"type": error.type, "message": error.message}
+
+
+def _with_evidence(change: Change, evidence: Evidence) -> Change:
+    appended = {name: {"$each": values} for name, values in evidence.appended.items()}
+    return {
+        **change,
+        "$set": {**evidence.fields, **change["$set"]},
+        "$push": {**change["$push"], **appended},
+    }

@@ -1,0 +1,49 @@
+"""The periodic work of the kernel: one worker process at a time does it; any other takes over when that one dies."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from app.errors import OrchestratorError
+from app.jobs.lock import StoreLock
+
+log = structlog.get_logger(__name__)
+
+Chore = Callable[[], Awaitable[Any]]
+
+
+class Upkeep:
+    """Does its chores in order, again and again, while this process holds the lock."""
+
+    def __init__(self, lock: StoreLock, chores: Sequence[Chore], *, interval: timedelta) -> None:
+        self._lock = lock
+        self._chores = chores
+        self._interval = interval
+
+    async def run_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval.total_seconds())
+            await self.run_once()
+
+    async def run_once(self) -> bool:
+        """True when it was this process's turn."""
+        try:
+            if not await self._lock.acquire():
+                return False
+            for chore in self._chores:
+                await chore()
+        except OrchestratorError as error:
+            log.warning("upkeep.interrupted", error_type=error.code)
+        except Exception:  # a background loop: the next round may go better, and must take place
+            log.exception("upkeep.crashed")
+        return True
+
+    async def close(self) -> None:
+        """Let another process take over at once."""
+        try:
+            await self._lock.release()
+        except OrchestratorError:
+            log.debug("upkeep.lock_not_released")

@@ -1,0 +1,79 @@
+"""What a batch of finished jobs adds to the roll-ups: a pure fold over their histories.
+
+Every final entry of a history adds one to the counters of its day; a later `retried` entry takes it back, because the
+job is open again. Entries never change, so the same slice of a history always gives the same sum.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from app.jobs.history import read_history
+from app.jobs.models import FINAL, HistoryEntry, Reason, Status
+from app.metrics.sketch import bucket_of
+
+ALL_TIME = "all"
+Key = tuple[str, str]
+TIMED = frozenset({Status.COMPLETED, Status.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A final entry that adds to the counters (+1) or is taken back (-1), and when its series of attempts began."""
+
+    entry: HistoryEntry
+    began_at: datetime
+    sign: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """Increments for one roll-up document, by field path, and the times it spans."""
+
+    increments: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+    def add(self, job: Mapping[str, Any], effect: Effect) -> None:
+        entry, sign = effect.entry, effect.sign
+        self.increments["total"] += sign
+        self.increments[f"statuses.{entry.status.value}"] += sign
+        if agent := job.get("selected_agent"):
+            self.increments[f"agents.{agent}"] += sign
+        if entry.status in TIMED:
+            elapsed = max((entry.at - effect.began_at).total_seconds() * 1000, 0.0)
+            self.increments["latency.count"] += sign
+            self.increments["latency.sum"] += sign * elapsed
+            self.increments[f"latency.buckets.{bucket_of(elapsed)}"] += sign
+        self._span(job["created_at"])
+
+    def _span(self, moment: datetime) -> None:
+        self.first_at = min(self.first_at or moment, moment)
+        self.last_at = max(self.last_at or moment, moment)
+
+
+def tally(jobs: Iterable[Mapping[str, Any]]) -> dict[Key, Tally]:
+    """Increments by (tenant, day or ``all``) for the slice ``counted_seq < seq <= count_upto`` of each job."""
+    tallies: dict[Key, Tally] = defaultdict(Tally)
+    for job in jobs:
+        for effect in _effects(job):
+            for period in (effect.entry.at.date().isoformat(), ALL_TIME):
+                tallies[job["tenant_id"], period].add(job, effect)
+    return tallies
+
+
+def _effects(job: Mapping[str, Any]) -> Iterator[Effect]:
+    """What counts in this slice: each final entry, and its withdrawal when a retry follows."""
+    began_at, last = job["created_at"], None
+    for entry in read_history(job["history"][: job["count_upto"]]):
+        fresh = entry.seq > job["counted_seq"]
+        if entry.status in FINAL:
+            last = Effect(entry, began_at, 1)
+            if fresh:
+                yield last
+        elif entry.reason is Reason.RETRIED:
+            began_at = entry.at
+            if fresh and last is not None:
+                yield replace(last, sign=-1)

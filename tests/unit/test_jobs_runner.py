@@ -1,0 +1,283 @@
+"""One attempt from claim to settled outcome, whatever the handler does meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Protocol
+
+import pytest
+
+from app.database.documents import Documents
+from app.database.errors import StoreUnavailable
+from app.errors import ExecutionError
+from app.jobs.models import Job, Status
+from app.jobs.outcomes import Finished, Outcome
+from app.jobs.retry import Backoff
+from app.jobs.runner import Attempt, JobRunner, Stop
+from app.jobs.store import JobStore
+from app.jobs.transitions import Evidence
+from tests.job_builders import LEASE, SECOND, TENANT, FakeClock, a_new_job
+
+Handler = Callable[[Attempt], Awaitable[Outcome]]
+
+
+class MakeRunner(Protocol):
+    def __call__(self, handler: Handler, *, store: JobStore = ..., timeout: timedelta = ...) -> JobRunner: ...
+
+
+class ProviderDown(ExecutionError):
+    code = "LLM_ERROR"
+    retryable = True
+
+
+@pytest.fixture
+def settled() -> list[Outcome]:
+    return []
+
+
+@pytest.fixture
+def runner_of(jobs: JobStore, clock: FakeClock, settled: list[Outcome]) -> MakeRunner:
+    def make(handler: Handler, *, store: JobStore = jobs, timeout: timedelta = 5 * SECOND) -> JobRunner:
+        return JobRunner(
+            store,
+            handler,
+            backoff=Backoff(initial=SECOND, maximum=60 * SECOND),
+            attempt_timeout=timeout,
+            lease=LEASE,
+            clock=clock,
+            on_claimed=lambda job: None,
+            on_settled=lambda job, outcome: settled.append(outcome),
+        )
+
+    return make
+
+
+class Patient:
+    """A handler that waits until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.cancelled = False
+
+    async def __call__(self, attempt: Attempt) -> Outcome:
+        self.started.set()
+        try:
+            await self.may_end.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        return Finished()
+
+
+async def start(runner: JobRunner, handler: Patient) -> "asyncio.Task[None]":
+    task = asyncio.create_task(runner.run("job-1", worker="w1"))
+    await handler.started.wait()
+    return task
+
+
+async def test_a_handlers_result_is_stored(jobs: JobStore, runner_of: MakeRunner, settled: list[Outcome]) -> None:
+    async def handler(attempt: Attempt) -> Outcome:
+        attempt.evidence.append("agent_runs", "run")
+        return Finished({"result": "done"})
+
+    await jobs.enqueue(a_new_job(fields={"agent_runs": []}))
+
+    await runner_of(handler).run("job-1", worker="w1")
+
+    job = await jobs.get("job-1")
+    assert job.status is Status.COMPLETED
+    assert (job.document["result"], job.document["agent_runs"]) == ("done", ["run"])
+    assert len(settled) == 1
+
+
+async def test_a_handler_runs_once_however_often_the_message_arrives(jobs: JobStore, runner_of: MakeRunner) -> None:
+    ran = []
+
+    async def handler(attempt: Attempt) -> Outcome:
+        ran.append(attempt.job.attempt)
+        return Finished()
+
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+
+    await asyncio.gather(*(runner.run("job-1", worker="w1") for _ in range(10)))
+
+    assert ran == [1]
+
+
+async def test_a_retryable_failure_keeps_its_evidence_and_waits(jobs: JobStore, runner_of: MakeRunner) -> None:
+    async def handler(attempt: Attempt) -> Outcome:
+        attempt.evidence.append("agent_runs", "failed run")
+        raise ProviderDown("the provider answered 500")
+
+    await jobs.enqueue(a_new_job(fields={"agent_runs": []}))
+
+    await runner_of(handler).run("job-1", worker="w1")
+
+    job = await jobs.get("job-1")
+    assert job.status is Status.QUEUED
+    assert job.error is not None
+    assert job.error.type == "LLM_ERROR"
+    assert job.document["agent_runs"] == ["failed run"]
+
+
+async def test_an_unforeseen_exception_fails_the_job_without_telling_its_text(
+    jobs: JobStore, runner_of: MakeRunner
+) -> None:
+    async def handler(attempt: Attempt) -> Outcome:
+        raise ValueError("secret prompt")
+
+    await jobs.enqueue(a_new_job())
+
+    await runner_of(handler).run("job-1", worker="w1")
+
+    job = await jobs.get("job-1")
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.type == "INTERNAL"
+    assert "secret" not in job.error.message
+
+
+async def test_a_cancelled_job_stops_its_coroutine_and_writes_nothing_after(
+    jobs: JobStore, runner_of: MakeRunner
+) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+    task = await start(runner, handler)
+
+    runner.running["job-1"].stop(Stop.CANCEL_REQUESTED)
+    await task
+
+    assert handler.cancelled
+    assert (await jobs.get("job-1")).status is Status.CANCELLED
+    assert runner.running == {}
+
+
+async def test_a_draining_worker_hands_its_job_back_uncharged(jobs: JobStore, runner_of: MakeRunner) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+    task = await start(runner, handler)
+
+    runner.running["job-1"].stop(Stop.DRAINING)
+    await task
+
+    job = await jobs.get("job-1")
+    assert (job.status, job.attempt, job.error) == (Status.QUEUED, 0, None)
+
+
+async def test_a_worker_that_lost_its_lease_stops_and_writes_nothing(
+    jobs: JobStore, runner_of: MakeRunner, settled: list[Outcome]
+) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+    task = await start(runner, handler)
+    before = (await jobs.get("job-1")).document
+
+    runner.fence("w1")
+    await task
+
+    assert handler.cancelled
+    assert (await jobs.get("job-1")).document == before
+    assert settled == []
+
+
+async def test_a_claim_that_arrives_after_the_lease_ran_out_is_not_run(jobs: JobStore, runner_of: MakeRunner) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+
+    runner.fence("w1")
+    await runner.run("job-1", worker="w1")
+
+    assert not handler.started.is_set()
+
+
+async def test_a_lost_lease_outranks_a_cancel_request(jobs: JobStore, runner_of: MakeRunner) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+    task = await start(runner, handler)
+
+    running = runner.running["job-1"]
+    running.stop(Stop.CANCEL_REQUESTED)
+    running.stop(Stop.LEASE_LOST)
+    await task
+
+    assert (await jobs.get("job-1")).status is Status.PROCESSING
+
+
+async def test_an_attempt_that_takes_too_long_is_stopped_and_retried(jobs: JobStore, runner_of: MakeRunner) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+
+    await runner_of(handler, timeout=timedelta(milliseconds=10)).run("job-1", worker="w1")
+
+    job = await jobs.get("job-1")
+    assert handler.cancelled
+    assert job.status is Status.QUEUED
+    assert job.error is not None
+    assert job.error.type == "TIMEOUT"
+
+
+async def test_a_job_past_its_deadline_fails_for_good(jobs: JobStore, runner_of: MakeRunner, clock: FakeClock) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job(deadline_at=clock() - SECOND))
+
+    await runner_of(handler).run("job-1", worker="w1")
+
+    job = await jobs.get("job-1")
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.type == "DEADLINE_EXCEEDED"
+
+
+async def test_a_job_cancelled_before_it_was_claimed_again_does_not_run(
+    jobs: JobStore, documents: Documents, runner_of: MakeRunner
+) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+    await documents.update_one({"_id": "job-1"}, {"$set": {"cancel_requested_at": FakeClock()()}})
+
+    await runner_of(handler).run("job-1", worker="w1")
+
+    assert not handler.started.is_set()
+    assert (await jobs.get("job-1")).status is Status.CANCELLED
+
+
+class StoreWithAPause(JobStore):
+    """A store that does not answer the first few times an outcome is written."""
+
+    failures = 2
+
+    async def settle(self, job: Job, outcome: Outcome, evidence: Evidence) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("away for a moment")
+        await super().settle(job, outcome, evidence)
+
+
+async def test_a_result_survives_a_store_that_is_away_for_a_moment(
+    documents: Documents, runner_of: MakeRunner, clock: FakeClock
+) -> None:
+    async def handler(attempt: Attempt) -> Outcome:
+        return Finished({"result": "done"})
+
+    store = StoreWithAPause(documents, clock=clock, redispatch=SECOND)
+    await store.enqueue(a_new_job())
+
+    await runner_of(handler, store=store).run("job-1", worker="w1")
+
+    assert (await store.get("job-1")).document["result"] == "done"
+
+
+async def test_a_cancel_request_for_a_running_job_reaches_the_client_as_accepted(jobs: JobStore) -> None:
+    await jobs.enqueue(a_new_job())
+    await jobs.claim("job-1", worker="w1")
+
+    first, second = await jobs.cancel(TENANT, "job-1"), await jobs.cancel(TENANT, "job-1")
+
+    assert (first, second) == (Status.PROCESSING, Status.PROCESSING)

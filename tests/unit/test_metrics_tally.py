@@ -1,0 +1,101 @@
+"""The numbers of a batch follow from the histories in it, and every entry counts exactly once."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.jobs.history import new_entry
+from app.jobs.models import Reason, Status
+from app.metrics.sketch import RELATIVE_ERROR, bucket_of, merged, quantile
+from app.metrics.tally import ALL_TIME, tally
+from tests.job_builders import NOON, SECOND, TENANT
+
+TODAY = NOON.date().isoformat()
+COMPLETED = [
+    new_entry(Status.QUEUED, NOON, Reason.ACCEPTED),
+    new_entry(Status.PROCESSING, NOON + SECOND, Reason.CLAIMED),
+    new_entry(Status.COMPLETED, NOON + 2 * SECOND, Reason.FINISHED),
+]
+FAILED_THEN_COMPLETED = [
+    new_entry(Status.QUEUED, NOON, Reason.ACCEPTED),
+    new_entry(Status.PROCESSING, NOON, Reason.CLAIMED),
+    new_entry(Status.FAILED, NOON + SECOND, Reason.FAILED),
+    new_entry(Status.QUEUED, NOON + 100 * SECOND, Reason.RETRIED),
+    new_entry(Status.PROCESSING, NOON + 101 * SECOND, Reason.CLAIMED),
+    new_entry(Status.COMPLETED, NOON + 103 * SECOND, Reason.FINISHED),
+]
+
+
+def a_counted_job(history: list[dict[str, Any]], *, counted: int = 0, upto: int | None = None) -> dict[str, Any]:
+    return {
+        "_id": "t1",
+        "tenant_id": TENANT,
+        "selected_agent": "CodeAgent",
+        "created_at": NOON,
+        "history": history,
+        "counted_seq": counted,
+        "count_upto": len(history) if upto is None else upto,
+    }
+
+
+def test_a_finished_job_counts_for_its_day_and_for_all_time() -> None:
+    tallies = tally([a_counted_job(COMPLETED)])
+
+    assert set(tallies) == {(TENANT, TODAY), (TENANT, ALL_TIME)}
+    sums = tallies[TENANT, TODAY].increments
+    assert sums["total"] == 1
+    assert sums["statuses.completed"] == 1
+    assert sums["agents.CodeAgent"] == 1
+    assert sums["latency.sum"] == 2000
+
+
+def test_what_was_counted_before_is_not_counted_again() -> None:
+    assert tally([a_counted_job(COMPLETED, counted=3)]) == {}
+
+
+def test_a_retry_takes_back_the_failure_it_follows() -> None:
+    sums = tally([a_counted_job(FAILED_THEN_COMPLETED)])[TENANT, TODAY].increments
+
+    assert sums["total"] == 1
+    assert sums["statuses.failed"] == 0
+    assert sums["statuses.completed"] == 1
+    assert sums["latency.count"] == 1
+    assert sums["latency.sum"] == 3000
+
+
+@given(split=st.integers(0, 6))
+def test_counting_in_two_passes_gives_the_same_sums_as_in_one(split: int) -> None:
+    whole = tally([a_counted_job(FAILED_THEN_COMPLETED)])[TENANT, ALL_TIME].increments
+    passes = [
+        tally([a_counted_job(FAILED_THEN_COMPLETED, upto=split)]),
+        tally([a_counted_job(FAILED_THEN_COMPLETED, counted=split)]),
+    ]
+
+    summed: dict[str, float] = {}
+    for one in passes:
+        if (TENANT, ALL_TIME) in one:
+            for name, value in one[TENANT, ALL_TIME].increments.items():
+                summed[name] = summed.get(name, 0) + value
+
+    assert {name: value for name, value in summed.items() if value} == {k: v for k, v in whole.items() if v}
+
+
+@given(values=st.lists(st.floats(1, 1e7), min_size=1, max_size=200), q=st.sampled_from([0.5, 0.95, 0.99]))
+def test_a_quantile_is_right_within_one_percent(values: list[float], q: float) -> None:
+    sketch = merged([{bucket_of(value): 1} for value in values])
+    exact = sorted(values)[int(q * (len(values) - 1))]
+
+    assert quantile(sketch, q) == pytest.approx(exact, rel=RELATIVE_ERROR * 1.001)
+
+
+def test_nothing_counted_has_no_quantile() -> None:
+    assert quantile({}, 0.95) is None
+
+
+def test_a_day_ends_at_midnight_utc() -> None:
+    late = [new_entry(Status.COMPLETED, NOON + timedelta(hours=13), Reason.FINISHED)]
+
+    assert (TENANT, "2026-11-22") in tally([a_counted_job(late)])
