@@ -1,0 +1,69 @@
+"""The agents this product has. To add one, add it to `BUILT_IN`. Light on purpose: the API process imports this."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.llm.usage import ModelRole
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What an agent says of itself; `description` and `examples` are what the router's prompt lists.
+
+    `factory` is `package.module:Class`, imported only by the worker. An agent that is not `routable` runs only when a
+    caller names it. `timeout` bounds one run when it should be shorter than the task's.
+    """
+
+    name: str
+    agent_type: str
+    description: str
+    examples: tuple[str, ...]
+    model_role: ModelRole
+    factory: str
+    routable: bool = True
+    timeout: timedelta | None = None
+
+
+BUILT_IN: tuple[AgentSpec, ...] = (
+    AgentSpec(
+        name="ContentAgent",
+        agent_type="content",
+        description=(
+            "Researches a subject on the web and writes text with citations: articles, blog posts, summaries, reports, "
+            "explanations, comparisons and answers to general questions about facts, ideas, people and events."
+        ),
+        examples=(
+            "Write a short article about the benefits of renewable energy",
+            "Explain how vaccines work",
+            "Summarize the history of the Silk Road",
+            "What is the difference between weather and climate?",
+        ),
+        model_role=ModelRole.CONTENT,
+        factory="app.agents.content:ContentAgent",
+    ),
+    AgentSpec(
+        name="CodeAgent",
+        agent_type="code",
+        description=(
+            "Generates source code in any programming language: functions, classes, scripts, algorithms, queries, API "
+            "endpoints and tests; also fixes, refactors and converts code it is given. It never runs code."
+        ),
+        examples=(
+            "Implement a Python function that reverses a string",
+            "Build an HTTP health endpoint in Go",
+            "Fix the bug in this JavaScript loop",
+            "SQL query for the ten largest customers",
+        ),
+        model_role=ModelRole.CODE,
+        factory="app.agents.code:CodeAgent",
+    ),
+    AgentSpec(
+        name="EchoAgent",
+        agent_type="echo",
+        description="Answers with its input, without any model call: for smoke tests, monitoring and benchmarks.",
+        examples=("ping",),
+        model_role=ModelRole.PEER,
+        factory="app.agents.echo:EchoAgent",
+        routable=False,
+    ),
+)

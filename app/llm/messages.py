@@ -1,0 +1,47 @@
+"""What goes into a model call and what comes out, free of any provider's types."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from app.llm.usage import ModelRole, TokenUsage
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    text: str
+    model: str
+    usage: TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Structured(Generic[M]):
+    value: M
+    model: str
+    usage: TokenUsage
+
+
+class Chat(Protocol):
+    """A way to ask the configured models: the clients themselves, or a facade that meters them."""
+
+    def model_name(self, role: ModelRole) -> str: ...
+
+    async def complete(
+        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+    ) -> Completion:
+        """Never a blank, refused or cut-off text: those raise `AgentOutputInvalid`."""
+        ...
+
+    async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+        """An answer that validates against `schema`, or `AgentOutputInvalid`."""
+        ...

@@ -1,0 +1,149 @@
+"""Faults on demand: a directive in the task, or an order to the whole process.
+
+``[[sim latency=2]]``, ``[[sim error=429 retry_after=1 role=router]]``, ``[[sim hang]]``, ``[[sim flaky=2]]``. Several
+directives may stand in one text; `role` restricts one to a kind of call.
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+_DIRECTIVE = re.compile(r"[ \t]?\[\[sim\b([^\[\]]*)\]\]")
+LONGEST_HANG = 600.0
+_REMEMBERED_CONVERSATIONS = 10_000
+
+
+class Behaviour(StrEnum):
+    """Ways to answer wrongly with status 200, or not at all."""
+
+    HANG = "hang"
+    MALFORMED = "malformed"
+    EMPTY = "empty"
+    NO_CHOICES = "nochoices"
+    REFUSE = "refuse"
+    LENGTH = "length"
+    SCHEMA = "schema"
+
+
+class UnknownFault(ValueError):
+    """A directive that asks for something this simulator cannot do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`error` is an HTTP status, `quota` or `context`; `flaky` and `times` bound how often the fault shows."""
+
+    role: str | None = None
+    latency: float = 0.0
+    error: str | None = None
+    retry_after: float | None = None
+    behaviour: Behaviour | None = None
+    flaky: int = 0
+    times: int | None = None
+
+    def __add__(self, other: "Fault") -> "Fault":
+        return Fault(
+            latency=max(self.latency, other.latency),
+            error=self.error or other.error,
+            retry_after=other.retry_after if self.retry_after is None else self.retry_after,
+            behaviour=self.behaviour or other.behaviour,
+        )
+
+
+NO_FAULT = Fault()
+
+
+def faults_in(text: str) -> tuple[Fault, ...]:
+    return tuple(parse_fault(_options(found[1])) for found in _DIRECTIVE.finditer(text))
+
+
+def without_directives(text: str) -> str:
+    return _DIRECTIVE.sub("", text).strip()
+
+
+def parse_fault(options: Mapping[str, object]) -> Fault:
+    """Options as a directive spells them: `{"latency": 2, "role": "router", "hang": True}`."""
+    fault = Fault()
+    for name, value in options.items():
+        fault = _with_option(fault, name, value)
+    return fault
+
+
+def _options(written: str) -> dict[str, object]:
+    pairs = (word.partition("=") for word in written.split())
+    return {name: value if sign else True for name, sign, value in pairs}
+
+
+def _with_option(fault: Fault, name: str, value: object) -> Fault:
+    if name in set(Behaviour):
+        return replace(fault, behaviour=Behaviour(name))
+    if name not in _OPTIONS:
+        raise UnknownFault(f"unknown simulator directive {name!r}")
+    try:
+        return replace(fault, **{name: _OPTIONS[name](str(value))})
+    except ValueError as error:
+        raise UnknownFault(f"simulator directive {name!r} cannot be {value!r}") from error
+
+
+def _error(value: str) -> str:
+    if value in {"quota", "context"} or 400 <= int(value) <= 599:
+        return value
+    raise ValueError(value)
+
+
+def _seconds(value: str) -> float:
+    return max(0.0, min(float(value), LONGEST_HANG))
+
+
+_OPTIONS: Mapping[str, Callable[[str], Any]] = {
+    "role": str,
+    "error": _error,
+    "latency": _seconds,
+    "retry_after": float,
+    "flaky": int,
+    "times": int,
+}
+
+
+class FaultBoard:
+    """What this process was told to get wrong, and how often it did."""
+
+    def __init__(self, *, latency: float = 0.0) -> None:
+        self._standing = Fault(latency=latency)
+        self._orders: list[Fault] = []
+        self._seen: OrderedDict[str, int] = OrderedDict()
+
+    def add(self, fault: Fault) -> None:
+        self._orders.append(fault)
+
+    def clear(self) -> None:
+        self._orders.clear()
+        self._seen.clear()
+
+    def due(self, role: str, asked: Iterable[Fault], digest: str) -> Fault:
+        """The sum of what applies to this call; counts it, so ask once per call."""
+        total = self._standing
+        for fault in asked:
+            if fault.role in {None, role}:
+                total += self._if_still_flaky(fault, digest)
+        for position, fault in enumerate(self._orders):
+            if fault.role in {None, role} and fault.times != 0:
+                self._orders[position] = _counted(fault)
+                total += self._if_still_flaky(fault, digest)
+        return total
+
+    def _if_still_flaky(self, fault: Fault, digest: str) -> Fault:
+        if not fault.flaky:
+            return fault
+        calls = self._seen.pop(digest, 0) + 1
+        self._seen[digest] = calls
+        if len(self._seen) > _REMEMBERED_CONVERSATIONS:
+            self._seen.popitem(last=False)
+        return replace(fault, error=fault.error or "500") if calls <= fault.flaky else NO_FAULT
+
+
+def _counted(fault: Fault) -> Fault:
+    return fault if fault.times is None else replace(fault, times=fault.times - 1)

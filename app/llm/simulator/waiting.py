@@ -1,0 +1,34 @@
+"""Waiting that costs one timer and one task, and ends early when the client or the server goes."""
+
+import asyncio
+
+from starlette.requests import Request
+
+
+class WaitingRoom:
+    def __init__(self) -> None:
+        self._watchers: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    async def wait(self, request: Request, seconds: float) -> bool:
+        """True when the whole time passed; False when the client hung up or the server stops."""
+        watcher = asyncio.create_task(_hang_up(request))
+        self._watchers.add(watcher)
+        try:
+            done, _ = await asyncio.wait({watcher}, timeout=seconds)
+        finally:
+            self._watchers.discard(watcher)
+            watcher.cancel()
+        return not done
+
+    def empty(self) -> None:
+        """Send everybody home: the server stops."""
+        for watcher in self._watchers:
+            watcher.cancel()
+
+
+async def _hang_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,27 @@
+"""What a model call is for and what it consumed. Light on purpose: the API process imports it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ModelRole(StrEnum):
+    """The jobs a model is configured for: `LLM_PEER_MODEL`, `LLM_CONTENT_MODEL`, `LLM_CODE_MODEL`."""
+
+    PEER = "peer"
+    CONTENT = "content"
+    CODE = "code"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens as the provider billed them; `total` may exceed the sum when it counts hidden ones."""
+
+    prompt: int = 0
+    completion: int = 0
+    total: int = 0
+
+    def __add__(self, other: "TokenUsage") -> "TokenUsage":
+        return TokenUsage(self.prompt + other.prompt, self.completion + other.completion, self.total + other.total)
+
+
+NO_USAGE = TokenUsage()
