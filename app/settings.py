@@ -181,6 +181,10 @@ class Settings(BaseSettings):
 
     # --- jobs and workers
     worker_slots: int = Field(100, ge=1, le=5000, description="Jobs one worker process runs at the same time.")
+    worker_metrics_host: str = Field("127.0.0.1", description="Address of the worker's own Prometheus page.")
+    worker_metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port of the worker's own Prometheus page; 0 serves none."
+    )
     task_max_attempts: int = Field(3, ge=1, le=20, description="Attempts before a task fails for good.")
     task_timeout_sec: float = Field(300.0, gt=0, le=86_400, description="Longest time one attempt may take.")
     lease_sec: float = Field(

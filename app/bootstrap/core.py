@@ -1,0 +1,136 @@
+"""The composition root: builds clients, repositories and services once, for the API, the workers and the tests."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+from redis.asyncio import Redis
+
+from app.agents.registry import Registry
+from app.database import idempotency as idempotency_store
+from app.database.client import connect, database_of
+from app.database.documents import Database, Document, Documents
+from app.database.indexes import ensure_indexes
+from app.database.store_clock import StoreClock
+from app.events.signals import Signals, connect_redis
+from app.jobs import workers
+from app.jobs.broker import PROCESS_TASK, TASK_QUEUE, create_celery
+from app.jobs.doorbell import Doorbell
+from app.jobs.recovery import Recovery
+from app.jobs.retry import Backoff
+from app.jobs.store import JobStore
+from app.jobs.workers import WorkerDirectory
+from app.metrics import rollups
+from app.observability.metrics import Metrics
+from app.sessions import messages
+from app.sessions.messages import MessageLog
+from app.settings import Settings
+from app.tasks import repository
+from app.tasks.models import COLLECTION as TASKS
+from app.tasks.repository import TaskRepository
+
+log = structlog.get_logger(__name__)
+
+RETRY_PAUSE = 1.0
+INDEXES = (
+    *repository.INDEXES,
+    *workers.INDEXES,
+    *rollups.INDEXES,
+    *messages.INDEXES,
+    *idempotency_store.INDEXES,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What every process of the product needs, whatever it does with it."""
+
+    settings: Settings
+    client: AsyncMongoClient[Document]
+    database: Database
+    clock: StoreClock
+    redis: Redis | None
+    signals: Signals
+    doorbell: Doorbell
+    registry: Registry
+    metrics: Metrics
+    tasks: Documents
+    rollups: Documents
+    store: JobStore
+    recovery: Recovery
+    repository: TaskRepository
+    workers: WorkerDirectory
+    messages: MessageLog
+    backoff: Backoff
+
+    def documents(self, collection: str) -> Documents:
+        return Documents(self.database[collection])
+
+    async def prepare_store(self) -> None:
+        """Create missing indexes and adopt the store's clock; raises a driver error when the store is down."""
+        await ensure_indexes(self.database, INDEXES)
+        await self.clock.synchronise(self.database)
+
+    async def wait_for_store(self) -> None:
+        """Prepare the store as soon as it answers; a process that waits is better than one that dies in a loop."""
+        while True:
+            try:
+                await self.prepare_store()
+            except PyMongoError as error:
+                log.warning("store.not_ready", error=type(error).__name__)
+                await asyncio.sleep(RETRY_PAUSE)
+            else:
+                return
+
+    async def close(self) -> None:
+        await self.messages.close()
+        self.doorbell.close()
+        await self.signals.close()
+        if self.redis is not None:
+            await self.redis.aclose()
+        await self.client.close()
+
+
+def build_core(settings: Settings, metrics: Metrics, *, client: AsyncMongoClient[Document] | None = None) -> Core:
+    """Everything wired, nothing connected yet. Must be called on the event loop that will use it."""
+    client = client or connect(settings)
+    database = database_of(client, settings)
+    clock = StoreClock()
+    tasks = Documents(database[TASKS])
+    redispatch = timedelta(seconds=settings.redispatch_sec)
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    return Core(
+        settings=settings,
+        client=client,
+        database=database,
+        clock=clock,
+        redis=connect_redis(redis_url) if redis_url else None,
+        signals=Signals(connect_redis(redis_url) if redis_url else None),
+        doorbell=_build_doorbell(settings, metrics),
+        registry=Registry(),
+        metrics=metrics,
+        tasks=tasks,
+        rollups=Documents(database[rollups.COLLECTION]),
+        store=JobStore(tasks, clock=clock, redispatch=redispatch),
+        recovery=Recovery(tasks, clock=clock, redispatch=redispatch),
+        repository=TaskRepository(tasks),
+        workers=WorkerDirectory(Documents(database[workers.COLLECTION]), clock=clock),
+        messages=MessageLog(Documents(database[messages.COLLECTION])),
+        backoff=Backoff(
+            initial=timedelta(seconds=settings.retry_initial_sec),
+            maximum=timedelta(seconds=settings.retry_maximum_sec),
+        ),
+    )
+
+
+def _build_doorbell(settings: Settings, metrics: Metrics) -> Doorbell:
+    return Doorbell(
+        create_celery(settings.app_name, settings.broker_url),
+        task=PROCESS_TASK,
+        queue_name=TASK_QUEUE,
+        argument="task_id",
+        on_ring=lambda rung: metrics.bell_rung() if rung else metrics.bell_failed(),
+    )

@@ -1,0 +1,225 @@
+"""The API process: `create_app` wires the core to HTTP; `python -m app.main` serves it."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from pymongo.errors import PyMongoError
+
+from app.bootstrap.core import Core, build_core
+from app.database.idempotency import Reservations
+from app.errors import OrchestratorError
+from app.http.client_address import ClientAddresses
+from app.http.health import HealthCheck, Probe, health_router
+from app.http.idempotency import Idempotency
+from app.http.openapi import install_openapi, operation_id
+from app.http.rate_limit import FailedAttempts, RateLimiter
+from app.http.stack import install_http
+from app.identity.authentication import PUBLIC_PATHS, Authentication
+from app.identity.event_tokens import EventTokens, token_secret
+from app.identity.keys import KeyRing
+from app.metrics import routes as metric_routes
+from app.metrics.service import SystemMetrics
+from app.observability.logging import configure_logging
+from app.observability.metrics import CONTENT_TYPE, Metrics
+from app.settings import ConfigurationError, Settings, load_settings
+from app.tasks import routes as task_routes
+from app.tasks.api import TaskApi
+from app.tasks.repository import MOST_COUNTED
+from app.tasks.service import TaskService
+from app.tasks.waiting import TaskWatch
+from app.version import VERSION
+
+log = structlog.get_logger(__name__)
+
+DESCRIPTION = (
+    "Natural-language tasks go in, are stored, queued, routed to an agent, carried out and come out with evidence. "
+    "Nothing accepted is lost."
+)
+EXIT_MISCONFIGURED = 2
+DRAIN_SECONDS = 5
+MAX_HEADER_BYTES = 32 * 1024
+CLOCK_PAUSE = 10.0
+CoreFactory = Callable[[Settings, Metrics], Core]
+
+
+def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) -> FastAPI:
+    """The whole API, not yet connected: clients are built when the server starts and belong to its event loop."""
+    limiter = RateLimiter(
+        per_minute=settings.api_rate_limit_per_minute,
+        redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
+    )
+    tokens, metrics = EventTokens(token_secret(settings)), Metrics()
+    app = FastAPI(
+        title="Agent Orchestrator",
+        version=VERSION,
+        description=DESCRIPTION,
+        generate_unique_id_function=operation_id,
+        lifespan=partial(_lifespan, build=lambda: core_factory(settings, metrics), limiter=limiter, tokens=tokens),
+        redoc_url=None,
+    )
+    app.include_router(task_routes.router)
+    app.include_router(metric_routes.router)
+    if settings.prometheus_enabled:
+        app.include_router(_prometheus_router(metrics))
+    _install_edges(app, settings, limiter, tokens, metrics)
+    return app
+
+
+def _install_edges(
+    app: FastAPI, settings: Settings, limiter: RateLimiter, tokens: EventTokens, metrics: Metrics
+) -> None:
+    health = HealthCheck(_probes(app, settings))
+    app.state.health = health
+    app.include_router(health_router(health, environment=settings.environment.value))
+    addresses = ClientAddresses(settings.trusted_proxies)
+    install_openapi(app, public_paths=PUBLIC_PATHS)
+    install_http(
+        app,
+        settings,
+        metrics=metrics,
+        limiter=limiter,
+        addresses=addresses,
+        authentication=partial(
+            Authentication,
+            keyring=KeyRing(settings.api_keys, default_tenant=settings.default_tenant),
+            tokens=tokens,
+            on_failure=FailedAttempts(limiter, addresses),
+        ),
+    )
+
+
+def _probes(app: FastAPI, settings: Settings) -> Mapping[str, Probe]:
+    async def mongo() -> None:
+        await app.state.core.database.command("ping")
+
+    async def redis() -> None:
+        await app.state.core.redis.ping()
+
+    return {"mongo": mongo, "redis": redis} if settings.redis_url else {"mongo": mongo}
+
+
+def _prometheus_router(metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["System"])
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def prometheus(request: Request) -> Response:
+        """This process's counters and the live state of the queue, in Prometheus' text form."""
+        await _set_gauges(request.app.state.core, metrics)
+        return Response(metrics.expose(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+async def _set_gauges(core: Core, metrics: Metrics) -> None:
+    try:
+        workers, waiting = await core.workers.list_live(), await core.recovery.count_waiting(limit=MOST_COUNTED)
+    except OrchestratorError:
+        return  # The store is down; the process's own counters are still worth scraping.
+    metrics.workers_alive.set(len(workers))
+    metrics.jobs_in_flight.set(sum(one["in_flight"] for one in workers))
+    metrics.jobs_waiting.set(waiting)
+    metrics.queue_length.set(await core.doorbell.measure_depth() or 0)
+
+
+@asynccontextmanager
+async def _lifespan(
+    app: FastAPI, *, build: Callable[[], Core], limiter: RateLimiter, tokens: EventTokens
+) -> AsyncIterator[None]:
+    core = build()
+    app.state.core = core
+    app.state.task_api = _build_task_api(core, tokens)
+    app.state.system_metrics = _build_system_metrics(core, app.state.health)
+    core.signals.start_listening()
+    upkeep = asyncio.create_task(_keep_store_ready(core), name="store-upkeep")
+    log.info("api.started", version=VERSION)
+    yield
+    upkeep.cancel()
+    await asyncio.gather(upkeep, return_exceptions=True)
+    await limiter.close()
+    await core.close()
+
+
+async def _keep_store_ready(core: Core) -> None:
+    # In the background: until then the API answers 503.
+    await core.wait_for_store()
+    while True:
+        await asyncio.sleep(CLOCK_PAUSE)
+        with contextlib.suppress(PyMongoError):
+            await core.clock.synchronise(core.database)
+
+
+def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
+    settings = core.settings
+    service = TaskService(
+        core.store,
+        core.repository,
+        TaskWatch(core.repository, core.signals),
+        registry=core.registry,
+        idempotency=Idempotency(Reservations(core.database), clock=core.clock),
+        doorbell=core.doorbell,
+        signals=core.signals,
+        messages=core.messages,
+        clock=core.clock,
+        max_attempts=settings.task_max_attempts,
+    )
+    return TaskApi(
+        tasks=service,
+        repository=core.repository,
+        workers=core.workers,
+        signals=core.signals,
+        event_tokens=tokens,
+        measure_depth=core.doorbell.measure_depth,
+        clock=core.clock,
+        max_task_bytes=settings.max_task_bytes,
+    )
+
+
+def _build_system_metrics(core: Core, health: HealthCheck) -> SystemMetrics:
+    return SystemMetrics(
+        core.tasks,
+        core.rollups,
+        core.workers,
+        history_days=core.settings.metrics_history_days,
+        clock=core.clock,
+        measure_depth=core.doorbell.measure_depth,
+        probe=health.check,
+    )
+
+
+def serve(settings: Settings) -> None:
+    """Serve until told to stop; requests in flight get time to end."""
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        # Ours decide whose X-Forwarded-For is believed; uvicorn's own list trusts every local peer.
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+    )
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_MISCONFIGURED
+    configure_logging(settings, service="api")
+    serve(settings)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

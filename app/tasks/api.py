@@ -1,0 +1,54 @@
+"""What the task routes need, in one value that `create_app` puts on the application."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from app.clock import Clock
+from app.database.documents import Document
+from app.errors import Invalid
+from app.events.signals import Signals
+from app.identity.event_tokens import EventTokens
+from app.jobs.models import Status
+from app.jobs.workers import WorkerDirectory
+from app.tasks.repository import TaskRepository
+from app.tasks.service import TaskService
+from app.tasks.why import MOST_AHEAD, Facts, Why, explain
+
+
+@dataclass(frozen=True, slots=True)
+class TaskApi:
+    tasks: TaskService
+    repository: TaskRepository
+    workers: WorkerDirectory
+    signals: Signals
+    event_tokens: EventTokens
+    measure_depth: Callable[[], Awaitable[int | None]]
+    clock: Clock
+    max_task_bytes: int
+
+    def check_length(self, text: str) -> None:
+        size = len(text.encode())
+        if size > self.max_task_bytes:
+            raise Invalid(f"the task has {size} bytes; at most {self.max_task_bytes} are accepted", field="task")
+
+    async def explain(self, tenant_id: str, task_id: str) -> tuple[Document, Why]:
+        task = await self.tasks.get(tenant_id, task_id)
+        return task, explain(task, await self._gather_facts(task))
+
+    async def _gather_facts(self, task: Document) -> Facts:
+        workers, ahead, depth = await asyncio.gather(
+            self.workers.list_live(), self._count_ahead(task), self.measure_depth()
+        )
+        return Facts(
+            now=self.clock(),
+            live_workers=len(workers),
+            free_slots=sum(max(one["slots"] - one["in_flight"], 0) for one in workers),
+            ahead=ahead,
+            queue_length=depth,
+        )
+
+    async def _count_ahead(self, task: Document) -> int:
+        if task["status"] != Status.QUEUED:
+            return 0
+        return await self.repository.count_ahead(task["created_at"], limit=MOST_AHEAD)

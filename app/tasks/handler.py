@@ -1,0 +1,123 @@
+"""Does a task: route it to an agent, let the agent work, keep the evidence."""
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from app.agents.base import AgentOutput, AgentRequest
+from app.agents.peer import PeerAgent
+from app.agents.registry import Registry
+from app.agents.routing import Route, UnknownTaskType
+from app.clock import Clock
+from app.errors import AttemptTimeout
+from app.jobs.outcomes import Finished, Outcome
+from app.jobs.runner import Attempt
+from app.llm.messages import Chat
+from app.llm.search import WebSearch
+from app.observability.context import bound
+from app.tasks.budget import BudgetedChat
+from app.tasks.runs import RunRecorder
+
+log = structlog.get_logger(__name__)
+
+ROUTER = "PeerAgent"
+
+
+class TaskHandler:
+    """The kernel's handler for tasks. Errors are left to the kernel, which decides on retries."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        peer: PeerAgent,
+        *,
+        chat: Chat,
+        search: WebSearch,
+        max_sources: int,
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._peer = peer
+        self._chat = chat
+        self._search = search
+        self._max_sources = max_sources
+        self._clock = clock
+
+    async def __call__(self, attempt: Attempt) -> Outcome:
+        task = attempt.job.document
+        request = AgentRequest(task["_id"], task["session_id"], task["tenant_id"], task["input_text"])
+        recorder = RunRecorder(attempt, clock=self._clock)
+        chat = BudgetedChat(self._chat, task["budget"], task["cost"] or {}) if task["budget"] else self._chat
+        with bound(session_id=task["session_id"], request_id=task["request_id"]):
+            route = await self._route(attempt, request, recorder, chat)
+            with bound(agent_name=route.agent_name):
+                output = await self._execute(route, request, recorder, chat)
+            log.info("task.done", agent_type=route.agent_type, attempt=attempt.job.attempt)
+        return Finished({**_routing_fields(route), "result": _result(output)})
+
+    async def _route(self, attempt: Attempt, request: AgentRequest, recorder: RunRecorder, chat: Chat) -> Route:
+        task = attempt.job.document
+        if task["requested_agent"] is not None:
+            spec = self._registry.get_agent(task["requested_agent"])
+            return Route(spec.name, spec.agent_type, 1.0, "The client chose this agent.")
+        if task["routing"] is not None:
+            # Decided, and paid for, by an earlier attempt.
+            return Route(task["selected_agent"], task["agent_type"], **_known(task["routing"]))
+        try:
+            with recorder.run(ROUTER, "router") as run:
+                tools = run.meter.tools(chat, self._search, max_sources=self._max_sources)
+                route = await self._peer.route(request, tools)
+                run.output = f"{route.agent_name} ({route.confidence:.2f}): {route.reasoning}"
+        except UnknownTaskType as error:
+            attempt.evidence.fields["peer_routing_reason"] = error.details["reasoning"]
+            raise
+        await attempt.save(_routing_fields(route))
+        return route
+
+    async def _execute(self, route: Route, request: AgentRequest, recorder: RunRecorder, chat: Chat) -> AgentOutput:
+        agent = self._registry.load(route.agent_name)
+        with recorder.run(route.agent_name, "executor") as run:
+            tools = run.meter.tools(chat, self._search, max_sources=self._max_sources)
+            output = await _within(self._registry.get_agent(route.agent_name).timeout, agent.run(request, tools))
+            run.output = output.raw_output
+        return output
+
+
+async def _within(limit: timedelta | None, work: Awaitable[AgentOutput]) -> AgentOutput:
+    try:
+        async with asyncio.timeout(limit.total_seconds() if limit else None) as allowed:
+            return await work
+    except TimeoutError as error:
+        if not allowed.expired():
+            raise
+        raise AttemptTimeout("the agent took longer than it may") from error
+
+
+def _routing_fields(route: Route) -> dict[str, Any]:
+    return {
+        "selected_agent": route.agent_name,
+        "agent_type": route.agent_type,
+        "peer_routing_reason": route.reasoning,
+        "routing": {
+            "agent_name": route.agent_name,
+            "confidence": route.confidence,
+            "reasoning": route.reasoning,
+        },
+    }
+
+
+def _known(routing: Mapping[str, Any]) -> dict[str, Any]:
+    return {"confidence": routing["confidence"], "reasoning": routing["reasoning"]}
+
+
+def _result(output: AgentOutput) -> dict[str, Any]:
+    return {
+        "summary": output.summary,
+        "raw_output": output.raw_output,
+        "code_language": output.code_language,
+        "citations": [asdict(citation) for citation in output.citations],
+    }

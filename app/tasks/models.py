@@ -1,0 +1,133 @@
+"""The natural-language task: what a client hands in, and the limits of it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.errors import Conflict, NotFound
+from app.jobs.models import DEFAULT_PRIORITY, NewJob
+
+COLLECTION = "tasks"
+# What the last series of attempts wrote and a new one must not inherit.
+RESET_ON_RETRY: Mapping[str, Any] = {
+    "result": None,
+    "routing": None,
+    "selected_agent": None,
+    "agent_type": None,
+    "peer_routing_reason": None,
+}
+
+
+class TaskNotFound(NotFound):
+    code = "TASK_NOT_FOUND"
+    title = "Task not found"
+
+
+class TaskAlreadyFinished(Conflict):
+    code = "TASK_ALREADY_FINISHED"
+    title = "Task already finished"
+
+
+class TaskNotRetryable(Conflict):
+    code = "TASK_NOT_RETRYABLE"
+    title = "Task not retryable"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a task may consume over all its attempts; None is without limit."""
+
+    usd: float | None = None
+    tokens: int | None = None
+    model_calls: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A task as a client submits it, already validated."""
+
+    text: str
+    session_id: str | None = None
+    agent: str | None = None
+    priority: int = DEFAULT_PRIORITY
+    deadline: timedelta | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    budget: Budget | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The submission as plain data, alike for alike submissions."""
+        return {
+            "task": self.text,
+            "session_id": self.session_id,
+            "agent": self.agent,
+            "priority": self.priority,
+            "deadline_seconds": self.deadline.total_seconds() if self.deadline else None,
+            "metadata": dict(self.metadata),
+            "budget": asdict(self.budget) if self.budget else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a task is created, and in which trace."""
+
+    tenant_id: str
+    key_id: str
+    request_id: str
+    trace_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """Which tasks a list shows; everything is optional and combines with and."""
+
+    status: str | None = None
+    agent_type: str | None = None
+    session_id: str | None = None
+    created_after: Any = None
+    created_before: Any = None
+    words: str | None = None
+
+
+def new_task(
+    submission: Submission,
+    caller: Caller,
+    *,
+    task_id: str,
+    session_id: str,
+    max_attempts: int,
+    deadline_at: datetime | None,
+) -> NewJob:
+    """The job that stands for a submitted task."""
+    return NewJob(
+        id=task_id,
+        tenant_id=caller.tenant_id,
+        max_attempts=max_attempts,
+        deadline_at=deadline_at,
+        priority=submission.priority,
+        trace_id=caller.trace_id,
+        fields={
+            "session_id": session_id,
+            "input_text": submission.text,
+            "requested_agent": submission.agent,
+            "metadata": dict(submission.metadata),
+            "budget": asdict(submission.budget) if submission.budget else None,
+            "request_id": caller.request_id,
+            "created_by": caller.key_id,
+            "search_terms": search_terms(submission.text),
+            "agent_runs": [],
+            "cost": None,
+            **RESET_ON_RETRY,
+        },
+    )
+
+
+MOST_TERMS = 64
+LONGEST_TERM = 40
+
+
+def search_terms(text: str) -> list[str]:
+    """The words a task can be found by: lower case, without punctuation, each once, the first ones of long texts."""
+    words = ("".join(c for c in word if c.isalnum())[:LONGEST_TERM] for word in text.lower().split())
+    return list(dict.fromkeys(word for word in words if word))[:MOST_TERMS]

@@ -1,0 +1,94 @@
+"""The `tasks` collection as its readers need it; every state change is the kernel's."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from app.database.documents import NEWEST_FIRST, Document, Documents
+from app.database.indexes import Index
+from app.http.pagination import Cursor
+from app.jobs import recovery
+from app.jobs.models import Status
+from app.metrics import rollups
+from app.tasks.models import COLLECTION, TaskNotFound, TaskQuery, search_terms
+
+INDEXES = (
+    Index(COLLECTION, (("tenant_id", 1), ("created_at", -1), ("_id", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("status", 1), ("created_at", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("agent_type", 1), ("created_at", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("session_id", 1), ("created_at", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("search_terms", 1), ("created_at", -1))),
+    *recovery.indexes(COLLECTION),
+    *rollups.job_indexes(COLLECTION),
+)
+SUMMARY_FIELDS = (
+    "agent_type",
+    "selected_agent",
+    "status",
+    "session_id",
+    "created_at",
+    "completed_at",
+    "result.summary",
+)
+# Counting is work that grows with history; past this a list says "at least".
+MOST_COUNTED = 10_000
+
+
+class TaskRepository:
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    async def get(self, tenant_id: str, task_id: str) -> Document:
+        found = await self.find(tenant_id, task_id)
+        if found is None:
+            raise TaskNotFound(f"no task {task_id!r}", task_id=task_id)
+        return found
+
+    async def find(self, tenant_id: str, task_id: str) -> Document | None:
+        return await self._documents.of_tenant(tenant_id).find_one({"_id": task_id})
+
+    async def list_page(
+        self, tenant_id: str, query: TaskQuery, *, limit: int, skip: int = 0, after: Cursor | None = None
+    ) -> list[Document]:
+        """Summaries, newest first, from ``skip`` or from just behind ``after``."""
+        where = _where(query)
+        if after is not None:
+            where = {"$and": [where, _older_than(after)]}
+        return await self._documents.of_tenant(tenant_id).find_many(
+            where, limit=limit, skip=skip, sort=NEWEST_FIRST, fields=SUMMARY_FIELDS
+        )
+
+    async def count(self, tenant_id: str, query: TaskQuery) -> int:
+        return await self._documents.of_tenant(tenant_id).count(_where(query), limit=MOST_COUNTED)
+
+    async def count_ahead(self, created_at: datetime, *, limit: int) -> int:
+        """How many queued tasks, of whatever tenant, were accepted before this moment."""
+        return await self._documents.count(
+            {"status": Status.QUEUED.value, "created_at": {"$lt": created_at}}, limit=limit
+        )
+
+
+def _where(query: TaskQuery) -> dict[str, Any]:
+    exact = {"status": query.status, "agent_type": query.agent_type, "session_id": query.session_id}
+    where: dict[str, Any] = {name: value for name, value in exact.items() if value is not None}
+    if created := _created_between(query):
+        where["created_at"] = created
+    if query.words is not None:
+        # Each word must begin a word of the task: a prefix pattern can use the index, a substring cannot.
+        terms = [{"search_terms": {"$regex": f"^{re.escape(term)}"}} for term in search_terms(query.words)]
+        where["$and"] = terms or [{"search_terms": {"$in": []}}]
+    return where
+
+
+def _created_between(query: TaskQuery) -> dict[str, datetime]:
+    bounds = {"$gte": query.created_after, "$lt": query.created_before}
+    return {operator: bound for operator, bound in bounds.items() if bound is not None}
+
+
+def _older_than(position: Cursor) -> dict[str, Any]:
+    return {
+        "$or": [
+            {"created_at": {"$lt": position.created_at}},
+            {"created_at": position.created_at, "_id": {"$lt": position.id}},
+        ]
+    }

@@ -1,0 +1,190 @@
+"""The HTTP routes of tasks."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from app.database.documents import Document
+from app.errors import Invalid
+from app.events.stream import read_last_event_id, stream_history
+from app.http.idempotency import IdempotencyKey
+from app.http.openapi import responses, writing
+from app.http.pagination import Cursor as ListCursor
+from app.http.pagination import PageParams, PageQuery, encode_cursor, page_meta
+from app.http.preferences import PreferredWait, preference_applied
+from app.identity.authentication import CurrentPrincipal
+from app.identity.event_tokens import MAX_AGE
+from app.jobs.models import Status
+from app.tasks.api import TaskApi
+from app.tasks.models import Budget, Caller, Submission, TaskQuery
+from app.tasks.presentation import present_accepted, present_summary, present_task
+from app.tasks.repository import MOST_COUNTED
+from app.tasks.schemas import (
+    EXAMPLE_ID,
+    AcceptedResponse,
+    EventTokenResponse,
+    ExecuteRequest,
+    ListMeta,
+    SessionId,
+    TaskListResponse,
+    TaskResponse,
+    WhyResponse,
+)
+from app.tasks.service import TaskPage
+
+router = APIRouter(prefix="/v1", tags=["Tasks"])
+TaskId = Annotated[str, Path(description="The id that `execute` answered.", examples=[EXAMPLE_ID])]
+
+
+def _api(request: Request) -> TaskApi:
+    api: TaskApi = request.app.state.task_api
+    return api
+
+
+Api = Annotated[TaskApi, Depends(_api)]
+
+
+@router.post("/agent/execute", status_code=202, responses=writing())
+async def execute(
+    body: ExecuteRequest,
+    request: Request,
+    response: Response,
+    api: Api,
+    principal: CurrentPrincipal,
+    wait: PreferredWait,
+    idempotency_key: IdempotencyKey,
+) -> AcceptedResponse:
+    """Accept a task in natural language: it is stored, routed to an agent and carried out in the background."""
+    api.check_length(body.task)
+    caller = Caller(principal.tenant_id, principal.key_id, request.state.request_id, request.state.trace_id)
+    accepted = await api.tasks.submit(_submission(body), caller, idempotency_key=idempotency_key)
+    task = accepted.task
+    if wait:
+        task = await api.tasks.wait_for_end(principal.tenant_id, task["_id"], wait)
+    response.headers.update({"Location": f"/v1/tasks/{task['_id']}", **preference_applied(wait)})
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return present_accepted(task, waited=bool(wait))
+
+
+async def _task_query(
+    status: Annotated[Status | None, Query(description="Only tasks in this status.")] = None,
+    agent_type: Annotated[str | None, Query(max_length=64, description="Only tasks of this kind of agent.")] = None,
+    session_id: Annotated[SessionId | None, Query(description="Only tasks of this session.")] = None,
+    created_after: Annotated[datetime | None, Query(description="Accepted at or after this time.")] = None,
+    created_before: Annotated[datetime | None, Query(description="Accepted before this time.")] = None,
+    q: Annotated[
+        str | None, Query(max_length=200, description="Words the task begins a word with, all of them.")
+    ] = None,
+) -> TaskQuery:
+    after, before = _in_utc(created_after), _in_utc(created_before)
+    if after and before and after >= before:
+        raise Invalid("created_after must be earlier than created_before", field="created_after")
+    return TaskQuery(status, agent_type, session_id, after, before, q)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+@router.get("/tasks", responses=responses(422, 503))
+async def list_tasks(
+    api: Api, principal: CurrentPrincipal, query: Annotated[TaskQuery, Depends(_task_query)], params: PageQuery
+) -> TaskListResponse:
+    """Summaries of tasks, newest first, by page or by cursor."""
+    page = await api.tasks.list_page(principal.tenant_id, query, params)
+    return _present_page(page, params)
+
+
+@router.get("/tasks/{task_id}", responses=responses(404, 422, 503))
+async def get_task(task_id: TaskId, api: Api, principal: CurrentPrincipal, wait: PreferredWait) -> TaskResponse:
+    """The whole task. With `wait` the answer is held until its status changes or the time is over."""
+    return present_task(await api.tasks.get(principal.tenant_id, task_id, wait=wait or None))
+
+
+@router.post("/tasks/{task_id}/cancel", status_code=202, responses=writing(404, 409))
+async def cancel_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> TaskResponse:
+    """Cancel a task: at once while it waits, within a second while it runs."""
+    return present_task(await api.tasks.cancel(principal.tenant_id, task_id))
+
+
+@router.post("/tasks/{task_id}/retry", status_code=202, responses=writing(404, 409))
+async def retry_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> TaskResponse:
+    """Queue a failed or cancelled task again as a new series of attempts; its history is kept."""
+    return present_task(await api.tasks.retry(principal.tenant_id, task_id))
+
+
+@router.get("/tasks/{task_id}/why", responses=responses(404, 503))
+async def explain_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> WhyResponse:
+    """What the task waits for, in plain words, with the facts behind it."""
+    task, why = await api.explain(principal.tenant_id, task_id)
+    return WhyResponse(
+        task_id=task["_id"],
+        status=Status(task["status"]),
+        waiting_for=why.waiting_for,
+        explanation=why.explanation,
+        facts=why.facts,
+    )
+
+
+@router.post("/tasks/{task_id}/events/token", status_code=201, responses=responses(404, 503))
+async def create_event_token(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> EventTokenResponse:
+    """A short-lived token for `GET …/events?token=`, for clients that cannot send headers."""
+    await api.tasks.get(principal.tenant_id, task_id)
+    token = api.event_tokens.issue(principal, task_id)
+    return EventTokenResponse(token=token, expires_in=int(MAX_AGE.total_seconds()))
+
+
+async def _existing_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> Document:
+    # Before the stream begins: once it has, an error could no longer become a 404.
+    return await api.tasks.get(principal.tenant_id, task_id)
+
+
+@router.get(
+    "/tasks/{task_id}/events",
+    response_class=EventSourceResponse,
+    responses=responses(404, 503),
+)
+async def stream_task_events(
+    task: Annotated[Document, Depends(_existing_task)],
+    api: Api,
+    principal: CurrentPrincipal,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="Resume behind this event without a gap.")
+    ] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Status changes as unnamed server-sent events, the current one first; the stream ends after the final one."""
+    task_id = task["_id"]
+    events = stream_history(
+        task_id,
+        lambda: api.tasks.get(principal.tenant_id, task_id),
+        api.signals,
+        last_seen=read_last_event_id(last_event_id),
+    )
+    async for event in events:
+        yield event
+
+
+def _submission(body: ExecuteRequest) -> Submission:
+    return Submission(
+        text=body.task,
+        session_id=body.session_id,
+        agent=body.agent,
+        priority=body.priority,
+        deadline=timedelta(seconds=body.deadline_seconds) if body.deadline_seconds else None,
+        metadata=body.metadata,
+        budget=Budget(**body.budget.model_dump()) if body.budget else None,
+    )
+
+
+def _present_page(page: TaskPage, params: PageParams) -> TaskListResponse:
+    meta = page_meta(params, total_items=page.total, has_next=page.has_next)
+    last = page.tasks[-1] if page.has_next else None
+    return TaskListResponse(
+        items=[present_summary(task) for task in page.tasks],
+        meta=ListMeta(**meta.model_dump(), total_is_capped=page.total >= MOST_COUNTED),
+        next_cursor=encode_cursor(ListCursor(last["created_at"], last["_id"])) if last else None,
+    )

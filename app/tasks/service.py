@@ -1,0 +1,178 @@
+"""The use cases of a task: submit, read, wait, list, cancel, retry."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.agents.registry import Registry
+from app.clock import Clock
+from app.database.documents import Document
+from app.database.errors import DuplicateDocument
+from app.errors import Invalid, NotFound
+from app.events.signals import Signals
+from app.http.idempotency import Idempotency
+from app.http.pagination import PageParams
+from app.ids import is_id, new_id
+from app.jobs.doorbell import Doorbell
+from app.jobs.models import Job, Status
+from app.jobs.store import JobFinished, JobNotFinished, JobStore
+from app.sessions.messages import MessageLog, user_message
+from app.tasks.models import (
+    RESET_ON_RETRY,
+    Caller,
+    Submission,
+    TaskAlreadyFinished,
+    TaskNotFound,
+    TaskNotRetryable,
+    TaskQuery,
+    new_task,
+)
+from app.tasks.repository import TaskRepository
+from app.tasks.waiting import TaskWatch, is_final
+
+EXECUTE_ROUTE = "POST /v1/agent/execute"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A task that is stored; ``replayed`` when an earlier request with the same key had stored it."""
+
+    task: Document
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Some tasks of a longer list; ``total`` is counted up to `MOST_COUNTED`."""
+
+    tasks: list[Document]
+    has_next: bool
+    total: int
+
+
+class TaskService:
+    def __init__(
+        self,
+        store: JobStore,
+        repository: TaskRepository,
+        watch: TaskWatch,
+        *,
+        registry: Registry,
+        idempotency: Idempotency,
+        doorbell: Doorbell,
+        signals: Signals,
+        messages: MessageLog,
+        clock: Clock,
+        max_attempts: int,
+    ) -> None:
+        self._store = store
+        self._repository = repository
+        self._watch = watch
+        self._registry = registry
+        self._idempotency = idempotency
+        self._doorbell = doorbell
+        self._signals = signals
+        self._messages = messages
+        self._clock = clock
+        self._max_attempts = max_attempts
+
+    async def submit(self, submission: Submission, caller: Caller, *, idempotency_key: str | None = None) -> Accepted:
+        """Store the task and ring for a worker. Once this returns the task will end in a final state."""
+        self._check_agent(submission)
+        task_id = new_id()
+        if idempotency_key is None:
+            return Accepted(await self._enqueue(submission, caller, task_id))
+        reserved = await self._idempotency.reserve(
+            idempotency_key,
+            tenant_id=caller.tenant_id,
+            route=EXECUTE_ROUTE,
+            body=submission.as_json(),
+            work_id=task_id,
+        )
+        if reserved != task_id and (earlier := await self._repository.find(caller.tenant_id, reserved)):
+            return Accepted(earlier, replayed=True)
+        # Ours, or reserved by a request that died before it stored the task: either way it is stored now.
+        return await self._enqueue_reserved(submission, caller, reserved)
+
+    async def get(self, tenant_id: str, task_id: str, *, wait: timedelta | None = None) -> Document:
+        """The task, at once or after its next status change."""
+        _check_id(task_id)
+        task = await self._repository.get(tenant_id, task_id)
+        if wait is None or is_final(task):
+            return task
+        seen = task["status"]
+        return await self._watch.until(tenant_id, task_id, lambda now: now["status"] != seen, at_most=wait)
+
+    async def wait_for_end(self, tenant_id: str, task_id: str, at_most: timedelta) -> Document:
+        return await self._watch.until(tenant_id, task_id, is_final, at_most=at_most)
+
+    async def list_page(self, tenant_id: str, query: TaskQuery, params: PageParams) -> TaskPage:
+        found, total = await asyncio.gather(
+            self._repository.list_page(
+                tenant_id, query, limit=params.page_size + 1, skip=params.skip, after=params.after
+            ),
+            self._repository.count(tenant_id, query),
+        )
+        return TaskPage(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+
+    async def cancel(self, tenant_id: str, task_id: str) -> Document:
+        """Cancel what nobody holds at once; a running task stops within a second."""
+        _check_id(task_id)
+        try:
+            await self._store.cancel(tenant_id, task_id)
+        except NotFound as error:
+            raise TaskNotFound(f"no task {task_id!r}", task_id=task_id) from error
+        except JobFinished as error:
+            raise TaskAlreadyFinished(f"task {task_id} is already {error.details['status']}") from error
+        self._signals.notify(task_id)
+        return await self._repository.get(tenant_id, task_id)
+
+    async def retry(self, tenant_id: str, task_id: str) -> Document:
+        """Queue a failed or cancelled task again as a new series of attempts."""
+        _check_id(task_id)
+        try:
+            job = await self._store.retry(tenant_id, task_id, reset=RESET_ON_RETRY)
+        except NotFound as error:
+            raise TaskNotFound(f"no task {task_id!r}", task_id=task_id) from error
+        except JobNotFinished as error:
+            message = f"task {task_id} is {error.details['status']}; only a failed or cancelled task can be retried"
+            raise TaskNotRetryable(message) from error
+        self._announce(job)
+        return dict(job.document)
+
+    def _check_agent(self, submission: Submission) -> None:
+        names = [spec.name for spec in self._registry.list_agents()]
+        if submission.agent is not None and submission.agent not in names:
+            raise Invalid(f"no agent of this name; there are {', '.join(names)}", field="agent")
+
+    async def _enqueue_reserved(self, submission: Submission, caller: Caller, task_id: str) -> Accepted:
+        try:
+            return Accepted(await self._enqueue(submission, caller, task_id))
+        except DuplicateDocument:
+            return Accepted(await self._repository.get(caller.tenant_id, task_id), replayed=True)
+
+    async def _enqueue(self, submission: Submission, caller: Caller, task_id: str) -> Document:
+        deadline_at = self._clock() + submission.deadline if submission.deadline else None
+        job = await self._store.enqueue(
+            new_task(
+                submission,
+                caller,
+                task_id=task_id,
+                session_id=submission.session_id or new_id(),
+                max_attempts=self._max_attempts,
+                deadline_at=deadline_at,
+            )
+        )
+        self._messages.write_soon(user_message(dict(job.document)))
+        self._announce(job)
+        return dict(job.document)
+
+    def _announce(self, job: Job) -> None:
+        if job.status is Status.QUEUED:
+            self._doorbell.ring(job.id, job.priority)
+        self._signals.notify(job.id)
+
+
+def _check_id(task_id: str) -> None:
+    if not is_id(task_id):
+        raise TaskNotFound(f"no task {task_id[:64]!r}: a task id is a UUID in lower case", task_id=task_id[:64])

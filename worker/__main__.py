@@ -1,0 +1,65 @@
+"""`python -m worker`: one worker process, configured by the environment."""
+
+import os
+import socket
+import sys
+import warnings
+from datetime import timedelta
+
+from celery.exceptions import SecurityWarning
+
+from app.bootstrap.execution import build_execution
+from app.ids import new_token
+from app.jobs.broker import TASK_QUEUE
+from app.jobs.workers import WorkerIdentity
+from app.observability.logging import configure_logging
+from app.settings import ConfigurationError, Settings, load_settings
+from app.version import VERSION
+from worker.celery_app import build_celery, run_celery
+from worker.event_loop import EventLoopThread
+from worker.health import serve_metrics
+from worker.process import WorkerProcess
+
+EXIT_MISCONFIGURED = 2
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_MISCONFIGURED
+    configure_logging(settings, service="worker")
+    # Celery warns root about pickle; only JSON is accepted here, and in a container root may be all there is.
+    warnings.simplefilter("ignore", SecurityWarning)
+    events = EventLoopThread()
+    execution = events.run(build_execution(settings), patience=None)
+    serve_metrics(settings, execution.core.metrics)
+    worker = WorkerProcess(
+        execution,
+        events,
+        identify=lambda: identify(settings),
+        slots=settings.worker_slots,
+        grace=timedelta(seconds=settings.drain_grace_sec),
+    )
+    worker.start()
+    run_celery(build_celery(settings, worker, events), queue=TASK_QUEUE, name=f"{os.getpid()}@{socket.gethostname()}")
+    events.stop()
+    return 0
+
+
+def identify(settings: Settings) -> WorkerIdentity:
+    """A new identity: an expired worker that comes back must not be taken for the one it was."""
+    host, pid = socket.gethostname(), os.getpid()
+    return WorkerIdentity(
+        id=f"{host}-{pid}-{new_token()[:8]}",
+        host=host,
+        pid=pid,
+        queues=(TASK_QUEUE,),
+        slots=settings.worker_slots,
+        version=VERSION,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Celery around the worker process: start, the wake-up of its consumer, and shutdown."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from kombu.asynchronous import get_event_loop
+
+from app.jobs.broker import create_celery
+from app.settings import Settings
+from worker.event_loop import EventLoopThread
+from worker.process import WorkerProcess
+from worker.tasks import register_tasks
+
+log = structlog.get_logger(__name__)
+
+# They only hand an id over, so a few keep hundreds of jobs busy.
+HAND_OVER_THREADS = 4
+WAKE_DELAY = 0.005
+
+
+def build_celery(settings: Settings, worker: WorkerProcess, events: EventLoopThread) -> Celery:
+    """The Celery application of one worker process, its signals connected."""
+    celery = create_celery(settings.app_name, settings.broker_url)
+    register_tasks(celery, worker)
+    _connect_signals(worker, events)
+    return celery
+
+
+def run_celery(celery: Celery, *, queue: str, name: str) -> None:
+    """Consume until told to stop; returns after the drain."""
+    celery.worker_main(
+        [
+            "--quiet",
+            "worker",
+            "--pool=threads",
+            f"--concurrency={HAND_OVER_THREADS}",
+            f"--queues={queue}",
+            f"--hostname={name}",
+            "--loglevel=WARNING",
+            # What these add (events, clock exchange) is not used and costs sockets and wake-ups.
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+        ]
+    )
+
+
+def _connect_signals(worker: WorkerProcess, events: EventLoopThread) -> None:
+    def ready(**_: Any) -> None:
+        log.info("worker.ready")
+
+    def told_to_stop(**_: Any) -> None:
+        worker.stop_claiming()
+
+    def consumer_stopped(**_: Any) -> None:
+        worker.drain()
+
+    def wake_consumer(**_: Any) -> None:
+        # With prefetch off, Celery looks for a freed slot only at its next timer, up to a second later.
+        hub = get_event_loop()
+        if hub is not None:
+            events.loop.call_soon_threadsafe(_later, events.loop, hub)
+
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutting_down.connect(told_to_stop, weak=False)
+    signals.worker_shutdown.connect(consumer_stopped, weak=False)
+    signals.task_postrun.connect(wake_consumer, weak=False)
+
+
+def _later(loop: asyncio.AbstractEventLoop, hub: Any) -> None:
+    loop.call_later(WAKE_DELAY, hub.call_soon, _nothing)
+
+
+def _nothing() -> None:
+    """Turning the hub is the point."""
