@@ -37,7 +37,7 @@ from app.tasks.service import TaskService
 from app.tasks.waiting import TaskWatch
 from app.version import VERSION
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger("app.main")
 
 DESCRIPTION = (
     "Natural-language tasks go in, are stored, queued, routed to an agent, carried out and come out with evidence. "

@@ -110,6 +110,8 @@ class ChatModels:
                 stream_usage=True,
                 use_responses_api=False,
                 http_async_client=self._http,
+                # Ours is the client; left to its default, the library warns about a transport it then does not use.
+                http_socket_options=(),
             )
         return self._clients[model]
 
