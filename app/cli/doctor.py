@@ -1,0 +1,63 @@
+"""`orchestrate doctor`: everything the product needs, looked at all at once, each within five seconds."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from app.cli.check import Check, Grade, bounded
+from app.cli.machine_checks import check_configuration, check_disk, check_python, check_wrong_configuration
+from app.cli.rendering import print_json
+from app.cli.service_checks import check_api, check_model, check_search
+from app.cli.store_checks import check_broker, check_mongo, check_redis, check_workers
+from app.cli.terminal import clean
+from app.devstack.manifest import Manifest
+from app.devstack.stack import reachable
+from app.settings import ConfigurationError, Settings, load_settings
+
+_STYLES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}
+
+
+async def examine(data_dir: Path | None) -> list[Check]:
+    """Every check's finding; a stack that runs from the data folder is examined at its own URLs."""
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        return [check_python(), *check_wrong_configuration(error)]
+    folder = data_dir or settings.data_dir
+    running = Manifest.find_running(folder)
+    effective = _of(running) if running else settings
+    api_url = running.api_url if running else f"http://{reachable(settings.api_host)}:{settings.api_port}"
+    return [check_python(), check_configuration(settings), *await _ask(effective, api_url), check_disk(folder)]
+
+
+def _of(running: Manifest) -> Settings:
+    return load_settings(**{name.lower(): value for name, value in running.environment.items()})
+
+
+async def _ask(settings: Settings, api_url: str) -> list[Check]:
+    questions = {
+        "mongo": check_mongo(settings),
+        "redis": check_redis(settings),
+        "broker": check_broker(settings),
+        "model": check_model(settings),
+        "search": check_search(settings),
+        "api": check_api(api_url),
+        "workers": check_workers(settings),
+    }
+    return await asyncio.gather(*(bounded(name, question) for name, question in questions.items()))
+
+
+def print_checks(console: Console, checks: Sequence[Check], *, as_json: bool) -> None:
+    if as_json:
+        print_json(console, {"ok": not any(check.failed for check in checks), "checks": [asdict(c) for c in checks]})
+        return
+    for check in checks:
+        console.print(
+            Text.assemble((f"{check.grade:5}", _STYLES[check.grade]), f"{check.name:14} {clean(check.finding)}")
+        )
+        if check.remedy:
+            console.print(Text(f"{'':19} -> {check.remedy}"))

@@ -1,0 +1,56 @@
+"""Every exit code of `orchestrate`, in one place; `docs/reference/cli.md` lists them from here."""
+
+from enum import IntEnum
+
+from app.cli.server import Refused
+from app.devstack.lockfile import StackRunning
+from app.errors import Invalid, OrchestratorError, Unavailable
+from app.settings import ConfigurationError
+
+
+class ExitCode(IntEnum):
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CANCELLED = 3
+    STILL_RUNNING = 4
+    UNAVAILABLE = 5
+    ALREADY_RUNNING = 6
+    AWAITING_APPROVAL = 7
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    ExitCode.OK: "Done: the task completed, every check passed, the stack stopped cleanly.",
+    ExitCode.FAILED: "The task failed, a check failed, or a part of the stack did not start.",
+    ExitCode.USAGE: "Wrong usage, wrong configuration, or input the server refused.",
+    ExitCode.CANCELLED: "The task was cancelled.",
+    ExitCode.STILL_RUNNING: "Gave up waiting after --timeout; the task goes on.",
+    ExitCode.UNAVAILABLE: "The server cannot be reached or cannot serve now; try again.",
+    ExitCode.ALREADY_RUNNING: "A stack is already running on this data folder.",
+    ExitCode.AWAITING_APPROVAL: "The task waits for somebody's approval.",
+    ExitCode.INTERRUPTED: "Ctrl-C while following; the task goes on.",
+}
+
+_OF_STATUS = {
+    "completed": ExitCode.OK,
+    "failed": ExitCode.FAILED,
+    "cancelled": ExitCode.CANCELLED,
+    "awaiting_approval": ExitCode.AWAITING_APPROVAL,
+}
+
+
+def code_of_status(status: str) -> ExitCode:
+    return _OF_STATUS.get(status, ExitCode.STILL_RUNNING)
+
+
+def code_of_error(error: OrchestratorError) -> ExitCode:
+    match error:
+        case StackRunning():
+            return ExitCode.ALREADY_RUNNING
+        case Unavailable():
+            return ExitCode.UNAVAILABLE
+        case Refused() | Invalid() | ConfigurationError():
+            return ExitCode.USAGE
+        case _:
+            return ExitCode.FAILED

@@ -1,0 +1,148 @@
+"""The `orchestrate` command."""
+
+import asyncio
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+from rich.text import Text
+
+from app.cli import tasks
+from app.cli.address import Address
+from app.cli.demo import run_demo
+from app.cli.doctor import examine, print_checks
+from app.cli.exit_codes import ExitCode, code_of_error
+from app.cli.task import Manner, Submission, run_task, text_or_stdin
+from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption
+from app.cli.terminal import clean, debugging, err, out
+from app.cli.up import run_stack
+from app.devstack.session import Options
+from app.devstack.source import with_source
+from app.errors import OrchestratorError
+from app.settings import load_settings
+from app.version import VERSION
+
+app = typer.Typer(
+    name="orchestrate",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A durable backend for AI agents: run the stack, give it tasks, look after it.",
+)
+app.add_typer(tasks.app, name="tasks")
+
+ConcurrencyOption = Annotated[int | None, typer.Option(min=1, help="Jobs per worker. Default: WORKER_SLOTS.")]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. Variable: ORCHESTRATE_DEBUG=1.")] = False,
+) -> None:
+    if debug:
+        os.environ["ORCHESTRATE_DEBUG"] = "1"
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the API, 0 for a free one. Default: API_PORT, else 8000."),
+    ] = None,
+    data_dir: DataDirOption = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 1,
+    concurrency: ConcurrencyOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every log line of every part.")] = False,
+) -> None:
+    """Run the whole stack until Ctrl-C; what is not configured by URL is embedded."""
+    settings = load_settings()
+    options = Options(
+        data_dir=data_dir or settings.data_dir,
+        port=settings.api_port if port is None else port,
+        workers=workers,
+        concurrency=concurrency,
+    )
+    raise typer.Exit(asyncio.run(run_stack(options, settings, console=out, verbose=verbose)))
+
+
+@app.command()
+def demo() -> None:
+    """Start a throw-away stack with the simulator, run three tasks, show the results, stop."""
+    raise typer.Exit(asyncio.run(run_demo(out)))
+
+
+@app.command()
+def api(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: API_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port, 0 for a free one. Default: API_PORT.")
+    ] = None,
+) -> None:
+    """Run the API alone, in this process."""
+    _become("app.main", API_HOST=host, API_PORT=port)
+
+
+@app.command()
+def worker(concurrency: ConcurrencyOption = None) -> None:
+    """Run one worker alone, in this process."""
+    _become("worker", WORKER_SLOTS=concurrency)
+
+
+@app.command()
+def doctor(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Check the configuration and everything the product depends on; say what to do about each failure."""
+    checks = asyncio.run(examine(data_dir))
+    print_checks(out, checks, as_json=as_json)
+    raise typer.Exit(ExitCode.FAILED if any(check.failed for check in checks) else ExitCode.OK)
+
+
+@app.command()
+def task(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to do, in plain words; - reads standard input.")],
+    agent: Annotated[str | None, typer.Option(help="Skip the routing and give it to this agent.")] = None,
+    session: Annotated[str | None, typer.Option(help="Go on with this session.")] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Stop waiting after so many seconds.")] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for the end, or print the id.")] = True,
+) -> None:
+    """Submit a task, follow it and print the result."""
+    submission = Submission(text_or_stdin(text), agent, session)
+    manner = Manner(follow=follow, as_json=as_json, timeout=timeout)
+    raise typer.Exit(run_task(Address(server, api_key, data_dir), submission, manner))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    out.print(VERSION, markup=False)
+
+
+def _become(module: str, **variables: object) -> NoReturn:
+    """Replace this process, so that signals and exit codes are the part's own."""
+    given = {name: str(value) for name, value in variables.items() if value is not None}
+    environment = with_source({**os.environ, **given})
+    os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - an argv list, no shell
+
+
+def main() -> None:
+    """Errors reach the user as one line with the fix; a traceback only on demand."""
+    try:
+        app()
+    except OrchestratorError as error:
+        if debugging():
+            raise
+        err.print(Text.assemble(("error: ", "bold red"), clean(error.message)))
+        sys.exit(code_of_error(error))
+    except Exception as error:
+        if debugging():
+            raise
+        told = f"{type(error).__name__}: {error}"
+        err.print(Text.assemble(("internal error: ", "bold red"), clean(told), " (--debug shows where)"))
+        sys.exit(ExitCode.FAILED)
+
+
+if __name__ == "__main__":
+    main()

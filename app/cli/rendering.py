@@ -1,0 +1,110 @@
+"""A task for people: what was decided, the answer with its sources, and what it cost."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.syntax import Syntax
+from rich.text import Text
+
+from app.cli.server import Json
+from app.cli.terminal import clean
+
+_WIDE = 200
+_COLUMNS = "{:36}  {:10} {:14} {:11}  {}"
+_STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "awaiting_approval": "yellow"}
+
+
+def print_json(console: Console, value: Any) -> None:
+    console.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False)
+
+
+def print_task(console: Console, task: Json) -> None:
+    console.print(_headline(task))
+    _line(console, "task", task.get("task_id"))
+    _line(console, "routing", _routing(task))
+    _line(console, "error", _error(task))
+    _line(console, "cost", _cost(task))
+    _print_result(console, task.get("result") or {})
+
+
+def print_tasks(console: Console, tasks: Iterable[Json]) -> None:
+    """One row each, ids in full; on a terminal the summary is cut to what fits."""
+    width = console.width if console.is_terminal else _WIDE
+    console.print(Text(_COLUMNS.format("task", "status", "agent", "created", "summary"), style="bold"))
+    for task in tasks:
+        cells = (clean(task.get(name) or "-") for name in ("task_id", "status", "selected_agent"))
+        created = clean(task.get("created_at") or "-")[5:16].replace("T", " ")
+        summary = " ".join(clean(task.get("summary") or "").split())
+        row = Text(_COLUMNS.format(*cells, created, summary), style=_STYLES.get(str(task.get("status")), ""))
+        row.truncate(width, overflow="ellipsis")
+        console.print(row)
+
+
+def _headline(task: Json) -> Text:
+    status = clean(task.get("status"))
+    agent = f" by {clean(task['selected_agent'])}" if task.get("selected_agent") else ""
+    seconds = duration(task)
+    took = f" in {seconds:.1f} s" if seconds is not None else ""
+    return Text(f"{status}{agent}{took}", style=f"bold {_STYLES.get(status, '')}".strip())
+
+
+def duration(task: Json) -> float | None:
+    """Seconds from acceptance to the end."""
+    try:
+        begun, ended = (datetime.fromisoformat(task[name]) for name in ("created_at", "completed_at"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (ended - begun).total_seconds()
+
+
+def _routing(task: Json) -> str | None:
+    routing = task.get("routing") or {}
+    reason = task.get("peer_routing_reason") or routing.get("reasoning")
+    confidence = routing.get("confidence")
+    if reason and isinstance(confidence, int | float):
+        return f"{reason} (confidence {confidence:.2f})"
+    return reason
+
+
+def _error(task: Json) -> str | None:
+    error = task.get("error")
+    return f"{error.get('type')}: {error.get('message')}" if isinstance(error, dict) else None
+
+
+def _cost(task: Json) -> str | None:
+    cost = task.get("cost")
+    if not isinstance(cost, dict) or not cost.get("total_tokens"):
+        return None
+    tokens = f"{cost['total_tokens']} tokens ({cost.get('prompt_tokens')} in, {cost.get('completion_tokens')} out)"
+    usd = cost.get("usd_estimate")
+    return f"{tokens}, ${usd:.6f}" if isinstance(usd, int | float) else tokens
+
+
+def _print_result(console: Console, result: Json) -> None:
+    body = clean(result.get("raw_output") or "")
+    summary = clean(result.get("summary") or "")
+    if summary.strip() not in body:
+        console.print(Text(f"\n{summary}"))
+    if body:
+        console.print()
+        console.print(_body(console, body, result.get("code_language")))
+    for number, citation in enumerate(result.get("citations") or (), start=1):
+        console.print(Text(f"  [{number}] {clean(citation.get('title'))} - {clean(citation.get('url'))}"))
+
+
+def _body(console: Console, body: str, language: object) -> Text | Syntax | Markdown:
+    """As it is; on a terminal with what it means made visible."""
+    if not console.is_terminal:
+        return Text(body)
+    if language and "```" not in body:
+        return Syntax(body, str(language), background_color="default", word_wrap=True)
+    return Markdown(body, code_theme="ansi_dark")
+
+
+def _line(console: Console, name: str, value: object) -> None:
+    if value:
+        console.print(Text.assemble((f"{name + ':':9}", "dim"), clean(value)))

@@ -1,0 +1,160 @@
+"""The HTTP API as the commands use it: one method per call, problems as errors with a way out."""
+
+from collections.abc import AsyncGenerator, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import httpx
+from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
+
+from app.errors import Invalid, OrchestratorError, Unavailable
+
+Json = dict[str, Any]
+_CONNECT_SECONDS = 5.0
+# The server sends a comment every 15 s; three missing ones mean that the connection is dead.
+_READ_SECONDS = 45.0
+
+
+class ServerUnreachable(Unavailable):
+    code = "SERVER_UNREACHABLE"
+    title = "Server unreachable"
+
+
+class ServerBusy(Unavailable):
+    code = "SERVER_BUSY"
+    title = "Server cannot serve now"
+
+
+class Refused(OrchestratorError):
+    """The server understood and said no; asking again in the same way will not help."""
+
+    code = "REFUSED"
+    status = 422
+    title = "Refused by the server"
+
+
+class NoEventStream(OrchestratorError):
+    """This server (or a proxy before it) does not stream; poll instead."""
+
+    code = "NO_EVENT_STREAM"
+    title = "No event stream"
+
+
+class Server:
+    def __init__(self, url: str, *, api_key: str | None = None, transport: httpx.AsyncBaseTransport | None = None):
+        self.url = checked_url(url)
+        self._client = httpx.AsyncClient(
+            base_url=self.url,
+            headers={"X-API-Key": api_key} if api_key else {},
+            timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
+            transport=transport,
+            # A proxy from the environment cannot reach this machine's loopback.
+            trust_env=urlsplit(self.url).hostname not in {"127.0.0.1", "::1", "localhost"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def submit(self, body: Json, *, idempotency_key: str) -> Json:
+        headers = {"Idempotency-Key": idempotency_key}
+        return await self._call("POST", "/v1/agent/execute", json=body, headers=headers)
+
+    async def get_task(self, task_id: str, *, wait: int = 0) -> Json:
+        return await self._call("GET", _path(task_id), params={"wait": wait} if wait else {})
+
+    async def list_tasks(self, filters: Mapping[str, str | int]) -> Json:
+        return await self._call("GET", "/v1/tasks", params=dict(filters))
+
+    async def cancel(self, task_id: str) -> Json:
+        return await self._call("POST", _path(task_id, "/cancel"))
+
+    async def retry(self, task_id: str) -> Json:
+        return await self._call("POST", _path(task_id, "/retry"))
+
+    async def why(self, task_id: str) -> Json:
+        return await self._call("GET", _path(task_id, "/why"))
+
+    async def events(self, task_id: str, *, after: str = "") -> AsyncGenerator[ServerSentEvent, None]:
+        """The task's events after the one with that id. Raises `httpx.TransportError` when the connection breaks and
+        `NoEventStream` when the answer is something else."""
+        headers = {"Last-Event-ID": after} if after else {}
+        async with aconnect_sse(self._client, "GET", _path(task_id, "/events"), headers=headers) as source:
+            if source.response.is_error:
+                await source.response.aread()
+                raise (
+                    NoEventStream("no event stream")
+                    if source.response.status_code == 404
+                    else _problem(source.response)
+                )
+            try:
+                async for event in source.aiter_sse():
+                    yield event
+            except SSEError as error:
+                raise NoEventStream(str(error)) from error
+
+    async def _call(self, method: str, path: str, **options: Any) -> Json:
+        try:
+            response = await self._client.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise unreachable(self.url, error) from error
+        if response.is_error:
+            raise _problem(response)
+        return _object(response)
+
+
+def unreachable(url: str, error: Exception) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"no answer from {url} ({type(error).__name__}): start the stack with `orchestrate up`, "
+        "or name a server with --server or ORCHESTRATE_URL"
+    )
+
+
+def checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise Invalid(f"{url!r} is not a server's URL: write it as http://host:port")
+    return url.rstrip("/")
+
+
+def _path(task_id: str, rest: str = "") -> str:
+    return f"/v1/tasks/{quote(task_id, safe='')}{rest}"
+
+
+def _object(response: httpx.Response) -> Json:
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ServerUnreachable(f"{response.url} did not answer with a JSON object: is this the right server?")
+    return body
+
+
+def _problem(response: httpx.Response) -> OrchestratorError:
+    code, message = _said(response)
+    told = f"{message} ({code}, HTTP {response.status_code})"
+    if response.status_code in {401, 403}:
+        return Refused(f"{told}: give a key with --api-key or ORCHESTRATE_API_KEY")
+    if response.status_code == 429 or response.status_code >= 500:
+        wait = response.headers.get("Retry-After")
+        return ServerBusy(f"{told}: try again{f' in {wait} s' if wait else ' later'}")
+    return Refused(told)
+
+
+def _said(response: httpx.Response) -> tuple[str, str]:
+    """Code and message of a problem document, or what can be made of any other answer."""
+    try:
+        body = response.json()
+    except ValueError:
+        body = None
+    problem = body if isinstance(body, dict) else {}
+    error = problem.get("error")
+    error = error if isinstance(error, dict) else {}
+    message = error.get("message") or problem.get("detail") or response.reason_phrase or "no reason given"
+    return str(error.get("code") or "ERROR"), str(message)

@@ -1,0 +1,132 @@
+"""`orchestrate tasks`: list, show, cancel, retry, and why a task waits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from app.cli.address import Address
+from app.cli.rendering import print_json, print_task, print_tasks
+from app.cli.server import Json, Server
+from app.cli.terminal import clean, err, out
+
+app = typer.Typer(no_args_is_help=True, help="List, show, cancel and retry tasks, or ask why one waits.")
+
+ServerOption = Annotated[str | None, typer.Option("--server", help="URL of the API. Variable: ORCHESTRATE_URL.")]
+KeyOption = Annotated[str | None, typer.Option("--api-key", help="API key. Variable: ORCHESTRATE_API_KEY.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Folder of the running stack. Default: DATA_DIR, else .orchestrate.")
+]
+TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    status: str | None
+    agent_type: str | None
+    session_id: str | None
+    page_size: int
+
+    @property
+    def query(self) -> dict[str, str | int]:
+        pairs = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in pairs.items() if value}
+
+
+def ask(address: Address, question: Callable[[Server], Awaitable[Json]]) -> Json:
+    async def asked() -> Json:
+        async with address.connect() as server:
+            return await question(server)
+
+    return asyncio.run(asked())
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str | None, typer.Option(help="Only tasks in this status.")] = None,
+    agent_type: Annotated[str | None, typer.Option(help="Only tasks of this agent type, for instance code.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only tasks of this session.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List tasks, newest first."""
+    filters = Filters(status, agent_type, session, limit)
+    page = ask(Address(server, api_key, data_dir), lambda asked: asked.list_tasks(filters.query))
+    if as_json:
+        print_json(out, page)
+        return
+    items = page.get("items") or []
+    print_tasks(out, items)
+    total = (page.get("meta") or {}).get("total_items", len(items))
+    err.print(Text(f"{len(items)} of {total}", style="dim"))
+
+
+@app.command()
+def show(
+    task_id: TaskId,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one task with its result, cost and routing reason."""
+    task = ask(Address(server, api_key, data_dir), lambda asked: asked.get_task(task_id))
+    if as_json:
+        print_json(out, task)
+    else:
+        print_task(out, task)
+
+
+@app.command()
+def cancel(
+    task_id: TaskId,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Cancel a task that has not ended; one that is being worked on stops within about a second."""
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.cancel(task_id))
+    _print_answer(answer, as_json=as_json, otherwise=f"cancellation of {task_id} asked for")
+
+
+@app.command()
+def retry(
+    task_id: TaskId,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Queue a failed or cancelled task again."""
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.retry(task_id))
+    _print_answer(answer, as_json=as_json, otherwise=f"{task_id} is queued again")
+
+
+@app.command()
+def why(
+    task_id: TaskId,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say in plain words what a task waits for."""
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.why(task_id))
+    _print_answer(answer, as_json=as_json, otherwise="the server gave no reason; see --json")
+
+
+def _print_answer(answer: Json, *, as_json: bool, otherwise: str) -> None:
+    if as_json:
+        print_json(out, answer)
+        return
+    said = next((answer[name] for name in ("explanation", "why", "reason", "message") if answer.get(name)), otherwise)
+    out.print(Text(clean(said)))

@@ -1,0 +1,177 @@
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from app.cli.demo import ACTS
+from app.cli.up import Narrator, StopSignals, remarks
+from app.devstack.logfile import Severity
+from app.devstack.notices import Died, Ready, Said, Started, Stopped
+from app.devstack.session import Stack
+from app.devstack.source import ROOT, with_source
+
+HEAVY = ("langgraph", "langchain_core", "langchain_openai", "openai", "celery", "fastapi", "mongomock")
+
+
+def orchestrate(*arguments: str, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess[bytes]:
+    environment = with_source({**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **variables})
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli.main", *arguments],
+        input=stdin,
+        env=environment,
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_the_command_starts_without_the_heavy_libraries() -> None:
+    script = f"import sys, app.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, timeout=30, check=True)
+
+    assert done.stdout.strip() == b"[]"
+
+
+def test_an_unreachable_server_is_one_line_with_the_fix_and_its_own_code() -> None:
+    done = orchestrate("task", "hello", "--server", "http://127.0.0.1:9")
+
+    assert done.returncode == 5
+    assert len(done.stderr.splitlines()) == 1
+    assert b"orchestrate up" in done.stderr
+    assert done.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["task"], b"TEXT"),
+        (["nonsense"], b"nonsense"),
+        (["task", "x", "--server", "localhost"], b"http://host:port"),
+        (["up", "--port", "70000"], b"65535"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong(arguments: list[str], said: bytes) -> None:
+    done = orchestrate(*arguments)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_wrong_configuration_names_the_variable_and_the_fix() -> None:
+    done = orchestrate("up", WORKER_SLOTS="many")
+
+    assert done.returncode == 2
+    assert b"WORKER_SLOTS" in done.stderr
+
+
+def test_standard_input_that_is_not_text_is_refused() -> None:
+    done = orchestrate("task", "-", "--server", "http://127.0.0.1:9", stdin=b"\xff\xfe")
+
+    assert done.returncode == 2
+    assert b"not UTF-8" in done.stderr
+
+
+def test_debugging_shows_where() -> None:
+    done = orchestrate("--debug", "task", "x", "--server", "localhost")
+
+    assert b"Traceback" in done.stderr
+
+
+def test_doctor_speaks_json_and_fails_when_the_stores_are_down(tmp_path: Path) -> None:
+    done = orchestrate(
+        "doctor",
+        "--json",
+        "--data-dir",
+        str(tmp_path),
+        MONGO_URI="mongodb://127.0.0.1:9",
+        MONGO_TIMEOUT_SEC="0.1",
+        REDIS_URL="redis://127.0.0.1:9",
+    )
+
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert report["ok"] is False
+    grades = {check["name"]: check["grade"] for check in report["checks"]}
+    assert grades["mongo"] == grades["redis"] == grades["broker"] == "fail"
+    assert grades["python"] == "ok"
+
+
+def narrated(*notices: Any, least: Severity = Severity.WARNING) -> str:
+    text = StringIO()
+    narrator = Narrator(Console(file=text, width=200), least=least)
+    for notice in notices:
+        narrator(notice)
+    return text.getvalue()
+
+
+def test_the_terminal_shows_what_happens_and_only_grave_words() -> None:
+    text = narrated(
+        Started("api", 1),
+        Ready("api", timedelta(seconds=1.25)),
+        Said("api", "just so", Severity.INFO),
+        Said("api", "beware \x1b[2J", Severity.WARNING),
+        Stopped("api", killed=True),
+    )
+
+    assert text == "api is ready (1.2 s)\napi | beware [2J\napi was killed\n"
+
+
+def test_verbose_shows_every_line() -> None:
+    assert narrated(Said("api", "just so", Severity.INFO), least=Severity.INFO) == "api | just so\n"
+
+
+def test_a_record_is_shown_as_its_event_and_what_is_particular_to_it() -> None:
+    record = {"timestamp": "now", "level": "warning", "logger": "x", "event": "job.attempt_failed", "attempt": 1}
+
+    assert narrated(Said("w", json.dumps(record), Severity.WARNING)) == "w | job.attempt_failed attempt=1\n"
+
+
+def test_a_crash_loop_shows_its_last_lines_and_a_single_death_does_not() -> None:
+    once = Died("api", 1, timedelta(seconds=0.2), deaths=1, looping=False, last_lines=("boom",))
+    loop = Died("api", 1, timedelta(seconds=8), deaths=5, looping=True, last_lines=("boom",))
+
+    assert "boom" not in narrated(once)
+    assert "api keeps dying: 5 times in a row" in narrated(loop)
+    assert "  boom\n" in narrated(loop)
+
+
+def test_the_banner_warns_of_what_is_not_real() -> None:
+    embedded = cast("Stack", SimpleNamespace(plan=SimpleNamespace(embedded=("store", "simulator"))))
+    real = cast("Stack", SimpleNamespace(plan=SimpleNamespace(embedded=())))
+
+    assert "SIMULATOR" in " ".join(remarks(embedded))
+    assert "embedded" in " ".join(remarks(embedded))
+    assert remarks(real) == []
+
+
+async def test_the_first_signal_asks_and_the_second_hurries() -> None:
+    hurried: list[bool] = []
+    signals = StopSignals()
+    signals.install(on_hurry=lambda: hurried.append(True))
+
+    os.kill(os.getpid(), 15)
+    await asyncio.wait_for(signals.asked.wait(), 5)
+    assert hurried == []
+
+    signals._heard()
+    assert hurried == [True]
+
+
+def test_the_demonstration_expects_two_successes_and_one_honest_refusal() -> None:
+    content, code, nobodys = ACTS
+
+    assert content.went_as_expected({"status": "completed", "error": None})
+    assert not code.went_as_expected({"status": "failed", "error": {"type": "TIMEOUT"}})
+    assert nobodys.went_as_expected({"status": "failed", "error": {"type": "UNKNOWN_TASK_TYPE"}})
+    assert not nobodys.went_as_expected({"status": "failed", "error": {"type": "INTERNAL"}})
