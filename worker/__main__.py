@@ -6,7 +6,7 @@ import sys
 import warnings
 from datetime import timedelta
 
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from app.bootstrap.execution import build_execution
 from app.ids import new_token
@@ -32,6 +32,8 @@ def main() -> int:
     configure_logging(settings, service="worker")
     # Celery warns root about pickle; only JSON is accepted here, and in a container root may be all there is.
     warnings.simplefilter("ignore", SecurityWarning)
+    # At every reconnect it announces a default of Celery 6; `app/jobs/broker.py` sets the option it is about.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     events = EventLoopThread()
     execution = events.run(build_execution(settings), patience=None)
     serve_metrics(settings, execution.core.metrics)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.jobs.history import new_entry, read_error
-from app.jobs.models import Job, Lease, NewJob, Reason, Status
+from app.jobs.models import DEFAULT_PRIORITY, Job, Lease, NewJob, Reason, Status
 
 
 def to_job(document: dict[str, Any]) -> Job:
@@ -21,7 +21,7 @@ def to_job(document: dict[str, Any]) -> Job:
         lease=Lease(lease["token"], lease["worker"]) if lease else None,
         cancel_requested_at=document.get("cancel_requested_at"),
         dispatches=document["dispatches"],
-        priority=document["priority"],
+        priority=document.get("priority", DEFAULT_PRIORITY),
         error=read_error(document.get("error")),
         trace_id=document.get("trace_id"),
         document=document,

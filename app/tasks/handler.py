@@ -51,7 +51,9 @@ class TaskHandler:
         task = attempt.job.document
         request = AgentRequest(task["_id"], task["session_id"], task["tenant_id"], task["input_text"])
         recorder = RunRecorder(attempt, clock=self._clock)
-        chat = BudgetedChat(self._chat, task["budget"], task["cost"] or {}) if task["budget"] else self._chat
+        # Fields that came later are read leniently: a deploy meets tasks that an older version stored.
+        budget = task.get("budget")
+        chat = BudgetedChat(self._chat, budget, task["cost"] or {}) if budget else self._chat
         with bound(session_id=task["session_id"], request_id=task["request_id"]):
             route = await self._route(attempt, request, recorder, chat)
             with bound(agent_name=route.agent_name):

@@ -11,7 +11,10 @@ from pathlib import Path
 from app.llm.simulator.words import VOCABULARY, stems
 
 SITE = "https://docs.example.com"
-_HEADING = re.compile(r"^#{1,4}\s+(.+?)\s*#*$")
+_HEADING = re.compile(r"^(#{1,4})\s+(.+?)\s*#*$")
+_LIST_MARKER = re.compile(r"^\s*(?:[-*+]|\d+\.)\s+")
+# Generated tables say little in a sentence.
+_SKIPPED = "reference"
 _FENCE = re.compile(r"^(```|~~~)")
 _NOT_PROSE = re.compile(r"^\s*(```|~~~|\||[-=*_]{3,}\s*$)")
 _NOISE = re.compile(r"[*_`|>#]|\[\^?\d+\]")
@@ -86,21 +89,28 @@ def load_corpus(docs: Path | None) -> Corpus:
 
 def sections(markdown: str, path: str) -> Iterator[Page]:
     """One page per heading, its address `<site>/<path>#<anchor>`; code, tables and markup are left out."""
-    title, lines, fenced = path, list[str](), False
+    page_title, title, lines, fenced = "", path, list[str](), False
     for line in markdown.splitlines():
         fenced ^= bool(_FENCE.match(line))
         heading = None if fenced else _HEADING.match(line)
         if heading is None:
-            lines += [] if fenced or _NOT_PROSE.match(line) else [line]
+            lines += [] if fenced or _NOT_PROSE.match(line) else [_LIST_MARKER.sub("", line)]
             continue
         yield from _page(title, path, lines)
-        title, lines = _plain(heading[1]), []
+        title, lines = _plain(heading[2]), []
+        if len(heading[1]) == 1:
+            page_title = title
+        elif page_title:
+            # "Consequences" alone would say nothing in a list of sources.
+            title = f"{page_title}: {title}"
     yield from _page(title, path, lines)
 
 
 def _pages_under(docs: Path) -> Iterator[Page]:
     budget = _MOST_BYTES
     for file in sorted(docs.rglob("*.md")):
+        if file.relative_to(docs).parts[0] == _SKIPPED:
+            continue
         budget -= file.stat().st_size
         if budget < 0:
             return
@@ -111,7 +121,7 @@ def _pages_under(docs: Path) -> Iterator[Page]:
 def _page(title: str, path: str, lines: Iterable[str]) -> Iterator[Page]:
     text = _plain(" ".join(lines))
     if text:
-        anchor = re.sub(r"[^\w]+", "-", title.lower()).strip("-")
+        anchor = re.sub(r"[^\w]+", "-", title.rpartition(": ")[2].lower()).strip("-")
         yield Page(title, f"{SITE}/{path}#{anchor}", _shortened(text))
 
 
