@@ -17,7 +17,7 @@ from app.devstack.logfile import Severity, parse
 from app.devstack.notices import Died, Notice, Ready, Said, Started, Stopped
 from app.devstack.session import Options, Stack, open_stack
 from app.devstack.stack import SIMULATOR, STORE
-from app.settings import Settings
+from app.settings import Settings, load_settings
 
 _STYLES = {Severity.INFO: "dim", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 _GRAVITY = {severity: rank for rank, severity in enumerate(Severity)}
@@ -129,7 +129,13 @@ def print_banner(console: Console, stack: Stack, *, took: float) -> None:
     console.print(f"  {'data':8} {stack.data_dir}", markup=False)
     for remark in remarks(stack):
         console.print(Text(f"  {remark}", style="yellow"))
-    console.print('\nTry: orchestrate task "Write a short post about durable queues"\n', markup=False)
+    console.print(f'\nTry: {_command(stack)} "Write a short post about durable queues"\n', markup=False)
+
+
+def _command(stack: Stack) -> str:
+    # The commands look for a stack in the default folder by themselves.
+    found_alone = stack.data_dir.resolve() == load_settings().data_dir.resolve()
+    return "orchestrate task" if found_alone else f"orchestrate task --data-dir {stack.data_dir}"
 
 
 def remarks(stack: Stack) -> list[str]:
