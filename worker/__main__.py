@@ -45,9 +45,13 @@ def main() -> int:
         grace=timedelta(seconds=settings.drain_grace_sec),
     )
     worker.start()
-    run_celery(build_celery(settings, worker, events), queue=TASK_QUEUE, name=f"{os.getpid()}@{socket.gethostname()}")
-    events.stop()
-    return 0
+    try:
+        celery = build_celery(settings, worker, events)
+        return run_celery(celery, queue=TASK_QUEUE, name=f"{os.getpid()}@{socket.gethostname()}")
+    finally:
+        # However Celery ended, what runs here is finished or handed back.
+        worker.drain()
+        events.stop()
 
 
 def identify(settings: Settings) -> WorkerIdentity:

@@ -28,23 +28,22 @@ def build_celery(settings: Settings, worker: WorkerProcess, events: EventLoopThr
     return celery
 
 
-def run_celery(celery: Celery, *, queue: str, name: str) -> None:
-    """Consume until told to stop; returns after the drain."""
-    celery.worker_main(
-        [
-            "--quiet",
-            "worker",
-            "--pool=threads",
-            f"--concurrency={HAND_OVER_THREADS}",
-            f"--queues={queue}",
-            f"--hostname={name}",
-            "--loglevel=WARNING",
-            # What these add (events, clock exchange) is not used and costs sockets and wake-ups.
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-        ]
+def run_celery(celery: Celery, *, queue: str, name: str) -> int:
+    """Consume until told to stop, then drain; answers the exit code."""
+    consumer = celery.Worker(
+        hostname=name,
+        pool_cls="threads",
+        concurrency=HAND_OVER_THREADS,
+        queues=[queue],
+        loglevel="WARNING",
+        quiet=True,
+        # What these add (events, clock exchange) is not used and costs sockets and wake-ups.
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
     )
+    consumer.start()
+    return int(consumer.exitcode or 0)
 
 
 def _connect_signals(worker: WorkerProcess, events: EventLoopThread) -> None:
@@ -54,9 +53,6 @@ def _connect_signals(worker: WorkerProcess, events: EventLoopThread) -> None:
     def told_to_stop(**_: Any) -> None:
         worker.stop_claiming()
 
-    def consumer_stopped(**_: Any) -> None:
-        worker.drain()
-
     def wake_consumer(**_: Any) -> None:
         # With prefetch off, Celery looks for a freed slot only at its next timer, up to a second later.
         hub = get_event_loop()
@@ -65,7 +61,6 @@ def _connect_signals(worker: WorkerProcess, events: EventLoopThread) -> None:
 
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(told_to_stop, weak=False)
-    signals.worker_shutdown.connect(consumer_stopped, weak=False)
     signals.task_postrun.connect(wake_consumer, weak=False)
 
 

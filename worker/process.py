@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -14,16 +14,17 @@ from app.bootstrap.execution import Execution
 from app.errors import OrchestratorError
 from app.ids import is_id
 from app.jobs.models import DEFAULT_PRIORITY
-from app.jobs.runner import Stop
 from app.jobs.workers import WorkerIdentity
 from worker.event_loop import EventLoopThread
 
 log = structlog.get_logger(__name__)
 
 EXIT_LOOP_DEAD = 70
-SLOT_PATIENCE = 0.5
-RELEASE_PATIENCE = 2.0
+ADMISSION_PAUSE = 0.5
+RELEASE_PATIENCE = 3.0
+CLOSING_PATIENCE = 5.0
 CANCEL_POLL = timedelta(milliseconds=500)
+RECONCILE_POLL = timedelta(seconds=5)
 CLOCK_POLL = timedelta(seconds=10)
 
 
@@ -47,7 +48,9 @@ class WorkerProcess:
         self._slots = threading.BoundedSemaphore(slots)
         self._grace = grace
         self._draining = threading.Event()
+        self._drained = False
         self._drain_by = 0.0
+        self._watched_at = time.monotonic()
         self._jobs: set[Future[None]] = set()
         self._background: list[Future[None]] = []
 
@@ -55,53 +58,72 @@ class WorkerProcess:
         """Register the worker; from here on it may claim."""
         self._heartbeat.start()
         self._background = [
-            self._events.submit(self._heed_cancel_requests()),
-            self._events.submit(self._keep_clock()),
+            self._events.submit(_repeat(self._heed_cancel_requests, every=CANCEL_POLL)),
+            self._events.submit(_repeat(self._reconcile, every=RECONCILE_POLL)),
+            self._events.submit(_repeat(self._execution.synchronise_clock, every=CLOCK_POLL)),
             self._events.submit(self._execution.upkeep.run_for_ever()),
         ]
 
     def accept(self, job_id: str) -> None:
-        """Hand the job to the event loop; blocks while every slot is taken, which is the back-pressure."""
+        """Hand the job to the event loop.
+
+        Blocks while every slot is taken or the worker has no lease: that is the back-pressure, which leaves messages
+        to workers that can do something with them.
+        """
         if not is_id(job_id):
             log.warning("worker.refused_id")
             return
-        while not self._slots.acquire(timeout=SLOT_PATIENCE):
-            if self._draining.is_set():
-                self._leave_to_others(job_id)
-                return
-        worker_id = self._heartbeat.worker_id
-        if self._draining.is_set() or worker_id is None:
-            self._slots.release()
-            self._leave_to_others(job_id)
+        worker_id = self._await_admission()
+        if worker_id is None:
+            # Not claimed, so nothing is lost; ringing again only spares the job the wait for the sweep.
+            self._execution.core.doorbell.ring(job_id, DEFAULT_PRIORITY)
             return
         job = self._events.submit(self._run(job_id, worker_id))
         self._jobs.add(job)
         job.add_done_callback(self._free_slot)
 
-    def _leave_to_others(self, job_id: str) -> None:
-        # Not claimed, so nothing is lost. Ringing again spares the job the wait for the sweep; not so while this
-        # worker goes on consuming without a lease, when it would only hear its own ring again and again.
-        if self._draining.is_set():
-            self._execution.core.doorbell.ring(job_id, DEFAULT_PRIORITY)
-
     def stop_claiming(self) -> None:
         """From now on every message is left for another worker; called as soon as the process is told to stop."""
-        self._draining.set()
-        self._drain_by = time.monotonic() + self._grace.total_seconds()
-        log.info("worker.draining", in_flight=len(self._jobs))
+        if not self._draining.is_set():
+            self._drain_by = time.monotonic() + self._grace.total_seconds()
+            self._draining.set()
+            log.info("worker.draining", in_flight=len(self._jobs))
 
     def drain(self) -> None:
-        """Let running jobs finish for the grace period, then hand the rest back uncharged."""
-        for task in self._background:
-            task.cancel()
-        self._events.run(self._finish_or_release(), patience=self._grace.total_seconds() + 10)
-        # Only now: while jobs run they must not be taken for a dead worker's.
-        self._heartbeat.stop()
-        self._events.run(self._execution.close())
+        """Let running jobs finish for the grace period, then hand the rest back uncharged. Once is enough."""
+        self.stop_claiming()
+        if self._drained:
+            return
+        self._drained = True
+        try:
+            self._events.run(self._finish_or_release(), patience=self._grace.total_seconds() + 2 * RELEASE_PATIENCE)
+            # Only now: while jobs run they must not be taken for a dead worker's.
+            self._heartbeat.stop()
+            self._events.run(self._execution.close(), patience=CLOSING_PATIENCE)
+        except TimeoutError:
+            # What could not be handed back is released when the lease ends.
+            log.warning("worker.drain_incomplete", in_flight=len(self._jobs))
+
+    def _await_admission(self) -> str | None:
+        """The id to claim under, with a slot taken; None when the process is told to stop first."""
+        while not self._slots.acquire(timeout=ADMISSION_PAUSE):
+            if self._draining.is_set():
+                return None
+        while (worker_id := self._heartbeat.worker_id) is None or self._draining.is_set():
+            if self._draining.wait(ADMISSION_PAUSE):
+                self._slots.release()
+                return None
+        return worker_id
 
     def _watch(self) -> None:
         """End the process when the event loop died or stands still: another will do better."""
+        now = time.monotonic()
+        was_paused = now - self._watched_at > self._execution.lease.total_seconds()
+        self._watched_at = now
         lag = self._events.measure_lag()
+        if was_paused and self._events.is_alive:
+            # The whole process stood still (a suspended machine); the lease takes care of its jobs.
+            return
         if not self._events.is_alive or lag > self._execution.lease.total_seconds():
             log.critical("worker.event_loop_stopped", lag_seconds=round(lag, 1))
             os._exit(EXIT_LOOP_DEAD)
@@ -114,7 +136,7 @@ class WorkerProcess:
         try:
             await self._execution.runner.run(job_id, worker=worker_id)
         except OrchestratorError as error:
-            # The claim failed; the job stays queued and is rung again.
+            # Either nothing was claimed, or the answer was lost and the reconciler gives the job back.
             log.warning("job.not_run", task_id=job_id, error_type=error.code)
         except Exception:  # the edge of the worker: one job's defect must not cost the others
             log.exception("job.run_crashed", task_id=job_id)
@@ -124,32 +146,35 @@ class WorkerProcess:
         self._slots.release()
 
     async def _heed_cancel_requests(self) -> None:
-        runner = self._execution.runner
-        while True:
-            await asyncio.sleep(CANCEL_POLL.total_seconds())
-            worker_id = self._heartbeat.worker_id
-            if not runner.running or worker_id is None:
-                continue
-            try:
-                requested = await self._execution.recovery.list_cancel_requests(worker_id)
-            except OrchestratorError as error:
-                log.debug("worker.cancel_requests_unknown", error_type=error.code)
-                continue
-            for job_id in requested:
-                if job := runner.running.get(job_id):
-                    job.stop(Stop.CANCEL_REQUESTED)
+        worker_id = self._heartbeat.worker_id
+        if worker_id is None or self._execution.runner.is_idle:
+            return
+        for job_id in await self._execution.recovery.list_cancel_requests(worker_id):
+            self._execution.runner.cancel(job_id)
 
-    async def _keep_clock(self) -> None:
-        while True:
-            await asyncio.sleep(CLOCK_POLL.total_seconds())
-            await self._execution.synchronise_clock()
+    async def _reconcile(self) -> None:
+        if worker_id := self._heartbeat.worker_id:
+            await self._execution.reconciler.release_forgotten(worker_id)
 
     async def _finish_or_release(self) -> None:
         await self._wait_until_idle(self._drain_by)
-        for job in list(self._execution.runner.running.values()):
-            job.stop(Stop.DRAINING)
+        self._execution.runner.stop_all()
         await self._wait_until_idle(time.monotonic() + RELEASE_PATIENCE)
+        # Last, so that a cancel request is heeded as long as anything runs.
+        for task in self._background:
+            task.cancel()
 
     async def _wait_until_idle(self, until: float) -> None:
-        if running := [asyncio.wrap_future(job) for job in self._jobs]:
+        if running := [asyncio.wrap_future(job) for job in list(self._jobs)]:
             await asyncio.wait(running, timeout=max(until - time.monotonic(), 0))
+
+
+async def _repeat(chore: Callable[[], Awaitable[object]], *, every: timedelta) -> None:
+    while True:
+        await asyncio.sleep(every.total_seconds())
+        try:
+            await chore()
+        except OrchestratorError as error:
+            log.debug("worker.chore_failed", error_type=error.code)
+        except Exception:  # a background loop: the next round may go better, and must take place
+            log.exception("worker.chore_crashed")

@@ -87,7 +87,8 @@ class Core:
 
     async def close(self) -> None:
         await self.messages.close()
-        self.doorbell.close()
+        # It waits for its thread, which must not hold up the loop.
+        await asyncio.to_thread(self.doorbell.close)
         await self.signals.close()
         if self.redis is not None:
             await self.redis.aclose()

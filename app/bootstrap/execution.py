@@ -16,12 +16,11 @@ from app.ids import new_id
 from app.jobs import lock
 from app.jobs.heartbeat import Heartbeat
 from app.jobs.lock import StoreLock
-from app.jobs.models import Job, Status
-from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome, RetryAt
+from app.jobs.reconciler import Reconciler
 from app.jobs.recovery import Recovery
 from app.jobs.reminders import Reminders
 from app.jobs.runner import JobRunner
-from app.jobs.sweeper import Sweeper
+from app.jobs.sweeper import Sweeper, decide_lost
 from app.jobs.upkeep import Upkeep
 from app.jobs.workers import COLLECTION as WORKERS
 from app.jobs.workers import WorkerIdentity
@@ -32,6 +31,7 @@ from app.metrics.rollups import Rollups
 from app.observability.metrics import Metrics
 from app.sessions import messages
 from app.settings import Settings
+from app.tasks.aftermath import TaskAftermath
 from app.tasks.conversation import Conversation
 from app.tasks.handler import TaskHandler
 
@@ -48,6 +48,7 @@ class Execution:
     chat: ChatModels
     search: WebSearch
     runner: JobRunner
+    reconciler: Reconciler
     reminders: Reminders
     upkeep: Upkeep
     blocking_client: MongoClient[Document]
@@ -103,20 +104,21 @@ async def build_execution(settings: Settings) -> Execution:
     reminders = Reminders(core.recovery, core.doorbell.ring, clock=core.clock)
     message_documents = Documents(core.database[messages.COLLECTION])
     conversation = Conversation(core.tasks, message_documents, core.messages)
+    aftermath = TaskAftermath(core.signals, conversation, reminders, core.metrics, clock=core.clock)
+    runner = _build_runner(core, chat, search, aftermath)
     return Execution(
         core=core,
         chat=chat,
         search=search,
-        runner=_build_runner(core, chat, search, reminders, conversation),
+        runner=runner,
+        reconciler=_build_reconciler(core, runner, aftermath),
         reminders=reminders,
         upkeep=_build_upkeep(core, conversation),
         blocking_client=connect_blocking(settings),
     )
 
 
-def _build_runner(
-    core: Core, chat: ChatModels, search: WebSearch, reminders: Reminders, conversation: Conversation
-) -> JobRunner:
+def _build_runner(core: Core, chat: ChatModels, search: WebSearch, aftermath: TaskAftermath) -> JobRunner:
     settings = core.settings
     handler = TaskHandler(
         core.registry,
@@ -127,15 +129,6 @@ def _build_runner(
         clock=core.clock,
     )
 
-    def settled(job: Job, outcome: Outcome) -> None:
-        core.signals.notify(job.id)
-        conversation.note_outcome(job, outcome, core.clock())
-        if isinstance(outcome, RetryAt):
-            reminders.remind(job, outcome.at)
-        elif status := final_status(outcome):
-            seconds = (core.clock() - job.document["started_at"]).total_seconds()
-            core.metrics.task_finished(_agent_type(job, outcome), status, seconds)
-
     return JobRunner(
         core.store,
         handler,
@@ -143,27 +136,22 @@ def _build_runner(
         attempt_timeout=timedelta(seconds=settings.task_timeout_sec),
         lease=settings.lease,
         clock=core.clock,
-        on_claimed=lambda job: core.signals.notify(job.id),
-        on_settled=settled,
+        on_claimed=aftermath.claimed,
+        on_settled=aftermath.settled,
     )
 
 
-def _agent_type(job: Job, outcome: Outcome) -> str | None:
-    fields = outcome.fields if isinstance(outcome, Finished) else job.document
-    return fields.get("agent_type")
-
-
-def final_status(outcome: Outcome) -> Status | None:
-    """The final status an outcome leads to, None when the job goes on."""
-    match outcome:
-        case Finished():
-            return Status.COMPLETED
-        case Failed():
-            return Status.FAILED
-        case Cancelled():
-            return Status.CANCELLED
-        case _:
-            return None
+def _build_reconciler(core: Core, runner: JobRunner, aftermath: TaskAftermath) -> Reconciler:
+    settings = core.settings
+    return Reconciler(
+        core.recovery,
+        runner,
+        # Twice the longest wait for an answer: by then a claim has arrived or never will.
+        patience=timedelta(seconds=2 * settings.mongo_timeout_sec),
+        clock=core.clock,
+        decide=lambda job: decide_lost(job, backoff=core.backoff, now=core.clock()),
+        on_released=aftermath.settled,
+    )
 
 
 def _build_upkeep(core: Core, conversation: Conversation) -> Upkeep:
@@ -176,6 +164,7 @@ def _build_upkeep(core: Core, conversation: Conversation) -> Upkeep:
         clock=core.clock,
         ring=core.doorbell.ring,
         measure_depth=core.doorbell.measure_depth,
+        broker_answers=lambda: core.doorbell.is_answered,
         on_change=core.signals.notify,
     )
     rollups = Rollups(core.tasks, core.rollups, also=conversation.complete)

@@ -18,6 +18,7 @@ def _options(settings: Settings, timeout_sec: float) -> dict[str, Any]:
         "connectTimeoutMS": min(milliseconds, 2000),
         # What was acknowledged must survive the loss of a node: nothing accepted may be lost.
         "w": "majority",
+        "journal": True,
     }
 
 

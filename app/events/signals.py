@@ -105,6 +105,8 @@ class Signals:
                 await self._listen(redis)
             except (RedisError, OSError) as error:
                 log.warning("signals.disconnected", error=type(error).__name__)
+            except Exception:  # a background loop: listening must go on, whatever came in
+                log.exception("signals.crashed")
             self._connected = False
             await asyncio.sleep(RECONNECT_PAUSE.total_seconds())
 
@@ -116,7 +118,7 @@ class Signals:
                 # A bounded wait, so that a half-open connection is noticed by the client's health check.
                 message = await channel.get_message(timeout=5.0)
                 if message is not None:
-                    for job_id in message["data"].decode().split("\n"):
+                    for job_id in message["data"].decode(errors="replace").split("\n"):
                         self._wake(job_id)
 
     def _wake(self, job_id: str) -> None:

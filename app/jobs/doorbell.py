@@ -45,6 +45,7 @@ class Doorbell:
         self._on_ring = on_ring
         self._waiting: queue.Queue[tuple[str, int] | None] = queue.Queue(maxsize=BUFFERED)
         self._closing = threading.Event()
+        self._answers = True
         self._thread = threading.Thread(target=self._publish_for_ever, name="doorbell", daemon=True)
         self._thread.start()
 
@@ -61,6 +62,11 @@ class Doorbell:
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(patience)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the broker took the last ring."""
+        return self._answers
 
     async def measure_depth(self) -> int | None:
         """Messages that wait in the queue; None when the broker cannot say."""
@@ -91,9 +97,12 @@ class Doorbell:
                 retry=False,
             )
         except Exception as error:  # noqa: BLE001 - a broker that is down must not end the thread
-            log.warning("doorbell.not_rung", error=type(error).__name__)
+            if self._answers:
+                log.warning("doorbell.not_rung", error=type(error).__name__)
+            self._answers = False
             self._on_ring(False)
             return False
+        self._answers = True
         self._on_ring(True)
         return True
 

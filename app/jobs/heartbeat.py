@@ -15,6 +15,8 @@ from app.jobs.workers import WorkerIdentity, registration, renewable, renewal
 
 log = structlog.get_logger(__name__)
 
+URGENT_PAUSE = 0.5
+
 
 class Heartbeat:
     """Registers the worker and renews its lease until stopped.
@@ -48,13 +50,18 @@ class Heartbeat:
         self._stopping = threading.Event()
         self._identity: WorkerIdentity | None = None
         self._renewed_at = 0.0
+        self._is_renewed = False
         self._thread = threading.Thread(target=self._beat_for_ever, name="heartbeat", daemon=True)
 
     @property
     def worker_id(self) -> str | None:
-        """The id jobs are claimed under; None while the worker has no lease and must not claim."""
+        """The id jobs are claimed under; None while the worker has no lease and must not claim.
+
+        A lease that ran out counts as none even before the beat notices it, as after a long pause of the process.
+        """
         identity = self._identity
-        return identity.id if identity else None
+        holds = identity is not None and self._monotonic() < self._renewed_at + self._lease.total_seconds()
+        return identity.id if identity and holds else None
 
     def start(self) -> None:
         self._beat()
@@ -70,12 +77,16 @@ class Heartbeat:
     def _beat_for_ever(self) -> None:
         while not self._stopping.wait(self._pause()):
             self._watch()
-            self._beat()
+            try:
+                self._beat()
+            except Exception:  # the edge of the thread: without it nobody would fence this worker
+                log.exception("heartbeat.crashed")
+                self._lose()
 
     def _pause(self) -> float:
-        # Without a lease every second counts: no job can be claimed.
         seconds = self._interval.total_seconds()
-        return seconds if self._identity else min(seconds, 1.0)
+        # Without a lease no job can be claimed, and a renewal that failed must be repeated before the lease ends.
+        return seconds if self._identity and self._is_renewed else min(seconds, URGENT_PAUSE)
 
     def _beat(self) -> None:
         started = self._monotonic()
@@ -83,8 +94,10 @@ class Heartbeat:
             alive = self._renew() if self._identity else self._register()
         except PyMongoError as error:
             log.warning("heartbeat.not_renewed", error=type(error).__name__)
+            self._is_renewed = False
             alive = self._monotonic() < self._must_stop_at()
         else:
+            self._is_renewed = True
             # Counted from before the write: the store may have set the expiry at any moment since.
             self._renewed_at = started
         if not alive:

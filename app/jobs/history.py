@@ -14,9 +14,13 @@ from app.jobs.models import HistoryEntry, JobError, Reason, Status
 UNCHARGED = frozenset({Reason.WORKER_DRAINING, Reason.SUSPENDED})
 
 
-def new_entry(status: Status, at: datetime, reason: Reason, error: JobError | None = None) -> dict[str, Any]:
+def new_entry(
+    status: Status, at: datetime, reason: Reason, error: JobError | None = None, *, label: str | None = None
+) -> dict[str, Any]:
     """One entry as it is stored; ``seq`` and ``attempt`` follow from its place."""
     entry: dict[str, Any] = {"status": status.value, "at": at, "reason": reason.value}
+    if label is not None:
+        entry["label"] = label
     if error is not None:
         entry["error"] = {"type": error.type, "message": error.message}
     return entry
@@ -29,7 +33,15 @@ def read_history(entries: Iterable[Mapping[str, Any]]) -> list[HistoryEntry]:
         reason = Reason(raw["reason"])
         attempt = _attempt_after(attempt, reason)
         history.append(
-            HistoryEntry(seq, Status(raw["status"]), raw["at"], attempt, reason, read_error(raw.get("error")))
+            HistoryEntry(
+                seq,
+                Status(raw["status"]),
+                raw["at"],
+                attempt,
+                reason,
+                read_error(raw.get("error")),
+                raw.get("label"),
+            )
         )
         attempt -= reason in UNCHARGED
     return history

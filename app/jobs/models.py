@@ -59,7 +59,10 @@ class JobError:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One state change. ``seq`` is its place in the append-only history, counted from 1."""
+    """One state change. ``seq`` is its place in the append-only history, counted from 1.
+
+    ``label`` says who did the work (an agent's name), for the roll-ups.
+    """
 
     seq: int
     status: Status
@@ -67,6 +70,7 @@ class HistoryEntry:
     attempt: int
     reason: Reason
     error: JobError | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, assert_never
 
 from app.jobs.models import JobError, Reason, Status
 
@@ -47,3 +48,37 @@ class Cancelled:
 
 
 Outcome = Finished | RetryAt | Failed | Suspended | Cancelled
+
+
+class Stop(StrEnum):
+    """Why a running attempt is told to stop."""
+
+    CANCEL_REQUESTED = "cancel_requested"
+    DRAINING = "draining"
+    LEASE_LOST = "lease_lost"
+
+
+def outcome_of_stop(why: Stop, *, now: datetime) -> Outcome | None:
+    """What a stopped attempt means for its job; None when nothing may be written."""
+    match why:
+        case Stop.CANCEL_REQUESTED:
+            return Cancelled()
+        case Stop.DRAINING:
+            return RetryAt(now, reason=Reason.WORKER_DRAINING, charged=False)
+        case Stop.LEASE_LOST:
+            return None
+        case _:
+            assert_never(why)
+
+
+def final_status(outcome: Outcome) -> Status | None:
+    """The final status an outcome leads to, None when the job goes on."""
+    match outcome:
+        case Finished():
+            return Status.COMPLETED
+        case Failed():
+            return Status.FAILED
+        case Cancelled():
+            return Status.CANCELLED
+        case _:
+            return None

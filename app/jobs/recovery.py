@@ -29,6 +29,7 @@ def indexes(collection: str) -> tuple[Index, ...]:
         Index(collection, (("status", 1), ("next_dispatch_at", 1))),
         Index(collection, (("status", 1), ("dispatches", 1), ("next_dispatch_at", 1))),
         Index(collection, (("status", 1), ("deadline_at", 1))),
+        Index(collection, (("status", 1), ("not_before", 1))),
         Index(collection, (("status", 1), ("cancel_requested_at", 1))),
         Index(collection, (("lease.worker", 1), ("status", 1))),
     )
@@ -65,8 +66,9 @@ class Recovery:
         asked = {"status": {"$in": WAITING}, "cancel_requested_at": {"$gt": LONG_AGO}}
         return await self._list(asked)
 
-    async def list_held_by(self, workers: Sequence[str]) -> list[Job]:
-        return await self._list({"status": Status.PROCESSING.value, "lease.worker": {"$in": list(workers)}})
+    async def list_held_by(self, workers: Sequence[str], *, claimed_before: datetime | None = None) -> list[Job]:
+        held: Document = {"status": Status.PROCESSING.value, "lease.worker": {"$in": list(workers)}}
+        return await self._list(held | ({"started_at": {"$lt": claimed_before}} if claimed_before else {}))
 
     async def list_orphans(self, known_workers: Sequence[str], *, started_before: datetime) -> list[Job]:
         """Jobs held by a worker that has no document any more."""
@@ -95,11 +97,11 @@ class Recovery:
         due = {"status": Status.QUEUED.value, "not_before": {"$lte": self._clock()}}
         return await self._documents.count(due, limit=limit)
 
-    async def mark_rung(self, job: Job) -> bool:
+    async def mark_rung(self, job_id: str, *, dispatches: int) -> bool:
         """Note the ring before it is made, so that two sweeps do not both ring; the pause doubles each time."""
         now = self._clock()
-        pause = min(self._redispatch * 2 ** min(job.dispatches, 10), LONGEST_REDISPATCH)
-        still_silent = {"_id": job.id, "status": Status.QUEUED.value, "dispatches": job.dispatches}
+        pause = min(self._redispatch * 2 ** min(dispatches, 10), LONGEST_REDISPATCH)
+        still_silent = {"_id": job_id, "status": Status.QUEUED.value, "dispatches": dispatches}
         return await self._documents.update_one(still_silent, transitions.rung(now, now + pause))
 
     async def release(self, job: Job, outcome: Outcome) -> bool:
@@ -113,7 +115,8 @@ class Recovery:
         return await self._documents.update_one(asked, transitions.cancelled(self._clock()))
 
     async def fail_overdue(self, job: Job) -> bool:
-        waiting = {"_id": job.id, "status": Status.QUEUED.value}
+        # The deadline is part of the guard: a retry meanwhile began a series that has none.
+        waiting = {"_id": job.id, "status": Status.QUEUED.value, "deadline_at": job.deadline_at}
         return await self._documents.update_one(waiting, transitions.settled(OVERDUE, Evidence(), self._clock()))
 
     async def _list(self, where: Document, *, sort: Sort | None = None, limit: int = BATCH) -> list[Job]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -30,7 +29,8 @@ class Reminders:
         """Ring for the job at ``at``; must be called on the event loop."""
         if at - self._clock() > LONGEST_REMINDER:
             return
-        task = asyncio.create_task(self._ring_at(replace(job, dispatches=0), at), name="reminder")
+        # Only what the ring needs: thousands may wait, and a job holds its whole document.
+        task = asyncio.create_task(self._ring_at(job.id, job.priority, at), name="reminder")
         self._pending[task] = at
         task.add_done_callback(self._pending.pop)
 
@@ -44,10 +44,10 @@ class Reminders:
         if due:
             await asyncio.wait(due, timeout=CLOSING_PATIENCE)
 
-    async def _ring_at(self, job: Job, at: datetime) -> None:
+    async def _ring_at(self, job_id: str, priority: int, at: datetime) -> None:
         await asyncio.sleep(max((at - self._clock()).total_seconds(), 0))
         try:
-            if await self._recovery.mark_rung(job):
-                self._ring(job.id, job.priority)
+            if await self._recovery.mark_rung(job_id, dispatches=0):
+                self._ring(job_id, priority)
         except OrchestratorError as error:
             log.debug("reminder.left_to_sweep", error_type=error.code)

@@ -3,16 +3,15 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 
 import structlog
 
 from app.clock import Clock
 from app.database.documents import Document
 from app.errors import AttemptTimeout, DeadlineExceeded, ExecutionError, LeaseLost, OrchestratorError, Unavailable
-from app.jobs.models import Job, Reason
-from app.jobs.outcomes import Cancelled, Outcome, RetryAt
+from app.jobs.models import Job, JobError
+from app.jobs.outcomes import Failed, Outcome, Stop, outcome_of_stop
 from app.jobs.retry import Backoff, decide_after_error
 from app.jobs.store import JobStore
 from app.jobs.transitions import Evidence
@@ -22,14 +21,6 @@ log = structlog.get_logger(__name__)
 
 STOP_PATIENCE = timedelta(seconds=1)
 SETTLE_PAUSE = timedelta(milliseconds=200)
-
-
-class Stop(StrEnum):
-    """Why a running attempt is told to stop."""
-
-    CANCEL_REQUESTED = "cancel_requested"
-    DRAINING = "draining"
-    LEASE_LOST = "lease_lost"
 
 
 class Attempt:
@@ -46,15 +37,20 @@ class Attempt:
 
 
 Handler = Callable[[Attempt], Awaitable[Outcome]]
+Work = asyncio.Future[Outcome]
 
 
 class RunningJob:
     """An attempt in progress that can be stopped from outside."""
 
-    def __init__(self, attempt: Attempt, work: asyncio.Task[Outcome]) -> None:
+    def __init__(self, attempt: Attempt, work: Work) -> None:
         self.attempt = attempt
         self.stopped: Stop | None = None
         self._work = work
+
+    @property
+    def job(self) -> Job:
+        return self.attempt.job
 
     def stop(self, why: Stop) -> None:
         """Cancel the handler's coroutine. A lost lease outranks every other reason: nothing may be written then."""
@@ -63,12 +59,8 @@ class RunningJob:
         self._work.cancel()
 
 
-def _holder(job: Job) -> str | None:
-    return job.lease.worker if job.lease else None
-
-
 class JobRunner:
-    """Runs the jobs of one collection in one worker process."""
+    """Runs the jobs of one collection in one worker process. All its methods belong to the event loop."""
 
     def __init__(
         self,
@@ -90,18 +82,41 @@ class JobRunner:
         self._clock = clock
         self._on_claimed = on_claimed
         self._on_settled = on_settled
-        self.running: dict[str, RunningJob] = {}
+        self._running: dict[str, RunningJob] = {}
         self._fenced: set[str] = set()
+        self._closing = False
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running
+
+    def is_running(self, job: Job) -> bool:
+        """Whether this very attempt is in progress here."""
+        running = self._running.get(job.id)
+        return running is not None and running.job.lease == job.lease
 
     def fence(self, worker: str) -> None:
         """Stop everything that ``worker`` claimed and claims from now on: its lease ran out."""
         self._fenced.add(worker)
-        for running in list(self.running.values()):
-            if _holder(running.attempt.job) == worker:
+        for running in list(self._running.values()):
+            if _holder(running.job) == worker:
                 running.stop(Stop.LEASE_LOST)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop the job because somebody asked for it; nothing happens when it does not run here."""
+        if running := self._running.get(job_id):
+            running.stop(Stop.CANCEL_REQUESTED)
+
+    def stop_all(self) -> None:
+        """Hand everything back, also what is being claimed at this moment."""
+        self._closing = True
+        for running in list(self._running.values()):
+            running.stop(Stop.DRAINING)
 
     async def run(self, job_id: str, *, worker: str) -> None:
         """Do one attempt at the job if it is there to be claimed."""
+        if worker in self._fenced:
+            return
         job = await self._store.claim(job_id, worker=worker)
         if job is None:
             log.debug("job.nothing_to_claim", task_id=job_id)
@@ -111,60 +126,60 @@ class JobRunner:
             log.warning("job.claimed_too_late", task_id=job_id)
             return
         with bound(task_id=job.id, tenant_id=job.tenant_id, trace_id=job.trace_id):
-            await self._run_or_cancel(job)
-
-    async def _run_or_cancel(self, job: Job) -> None:
-        self._on_claimed(job)
-        if job.cancel_requested_at is not None:
-            await self._store.settle(job, Cancelled(), Evidence())
-            self._on_settled(job, Cancelled())
-            return
-        await self._run_claimed(job)
+            self._on_claimed(job)
+            await self._run_claimed(job)
 
     async def _run_claimed(self, job: Job) -> None:
         attempt = Attempt(job, self._store)
-        work = asyncio.ensure_future(self._handler(attempt))
-        running = self.running[job.id] = RunningJob(attempt, work)
+        work = asyncio.ensure_future(self._handle(attempt))
+        # Whatever an abandoned handler ends with, it is of no interest to anybody.
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        running = self._running[job.id] = RunningJob(attempt, work)
+        self._stop_at_once_if_told(running)
         try:
             outcome = await self._await_outcome(running, work)
             if outcome is not None:
                 await self._settle(running, outcome)
         finally:
-            del self.running[job.id]
+            # A later attempt at the same job may have taken the place of one that was slow to stop.
+            if self._running.get(job.id) is running:
+                del self._running[job.id]
 
-    async def _await_outcome(self, running: RunningJob, work: asyncio.Task[Outcome]) -> Outcome | None:
+    async def _handle(self, attempt: Attempt) -> Outcome:
+        return await self._handler(attempt)
+
+    def _stop_at_once_if_told(self, running: RunningJob) -> None:
+        if running.job.cancel_requested_at is not None:
+            running.stop(Stop.CANCEL_REQUESTED)
+        elif self._closing:
+            running.stop(Stop.DRAINING)
+
+    async def _await_outcome(self, running: RunningJob, work: Work) -> Outcome | None:
         """The attempt's outcome; None when its lease is lost and nothing may be written."""
-        job = running.attempt.job
-        limit = min(self._attempt_timeout, self._remaining(job))
+        limit = self._attempt_timeout
+        if running.job.deadline_at is not None:
+            limit = min(limit, running.job.deadline_at - self._clock())
         done, _ = await asyncio.wait({work}, timeout=max(limit.total_seconds(), 0))
-        if not done and running.stopped is None:
+        timed_out = not done and running.stopped is None
+        if timed_out:
             work.cancel()
+        if not work.done():
             await asyncio.wait({work}, timeout=STOP_PATIENCE.total_seconds())
-            return self._decide(job, self._timeout_error(job))
-        if not done:
-            await asyncio.wait({work}, timeout=STOP_PATIENCE.total_seconds())
-        return self._read(running, work)
+        return self._conclude(running, work, timed_out=timed_out)
 
-    def _read(self, running: RunningJob, work: asyncio.Task[Outcome]) -> Outcome | None:
-        job = running.attempt.job
-        if running.stopped is not None and (not work.done() or work.cancelled()):
-            return self._decide_stopped(running.stopped)
-        error = work.exception()
-        if error is None:
-            return work.result()
-        if isinstance(error, LeaseLost) or running.stopped is Stop.LEASE_LOST:
+    def _conclude(self, running: RunningJob, work: Work, *, timed_out: bool) -> Outcome | None:
+        ended = work.done() and not work.cancelled()
+        if running.stopped is Stop.LEASE_LOST or (ended and isinstance(work.exception(), LeaseLost)):
             log.warning("job.lease_lost")
             return None
-        return self._decide(job, self._as_known(job, error))
-
-    def _decide_stopped(self, why: Stop) -> Outcome | None:
-        match why:
-            case Stop.CANCEL_REQUESTED:
-                return Cancelled()
-            case Stop.DRAINING:
-                return RetryAt(self._clock(), reason=Reason.WORKER_DRAINING, charged=False)
-            case Stop.LEASE_LOST:
-                return None
+        if ended and work.exception() is None:
+            return work.result()
+        if running.stopped is not None:
+            return outcome_of_stop(running.stopped, now=self._clock())
+        if timed_out:
+            return self._decide(running.job, self._timeout_error(running.job))
+        error = work.exception() if ended else ExecutionError("the handler gave up without an outcome")
+        return self._decide(running.job, _as_known(error, attempt=running.job.attempt))
 
     def _decide(self, job: Job, error: OrchestratorError) -> Outcome:
         return decide_after_error(
@@ -175,40 +190,46 @@ class JobRunner:
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
 
-    def _remaining(self, job: Job) -> timedelta:
-        return job.deadline_at - self._clock() if job.deadline_at else timedelta.max
-
     def _timeout_error(self, job: Job) -> ExecutionError:
         if job.deadline_at is not None and self._clock() >= job.deadline_at:
             return DeadlineExceeded("the deadline passed before the work was done")
         return AttemptTimeout(f"attempt {job.attempt} took longer than {self._attempt_timeout.total_seconds():g} s")
 
-    def _as_known(self, job: Job, error: BaseException) -> OrchestratorError:
-        if isinstance(error, OrchestratorError):
-            log.warning("job.attempt_failed", error_type=error.code, attempt=job.attempt)
-            return error
-        # An unforeseen exception is our defect; its text may hold a prompt, so only its kind is told.
-        log.error("job.handler_crashed", exc_info=error)
-        return ExecutionError(f"the handler failed unexpectedly ({type(error).__name__})")
-
     async def _settle(self, running: RunningJob, outcome: Outcome) -> None:
-        attempt = running.attempt
+        try:
+            written = await self._write(running, outcome, running.attempt.evidence)
+        except Exception as error:  # whatever the store cannot hold must not leave the job without an end
+            log.exception("job.outcome_refused_by_store")
+            reason = f"the outcome could not be stored ({type(error).__name__})"
+            outcome = Failed(JobError(type=ExecutionError.code, message=reason))
+            written = await self._write(running, outcome, Evidence())
+        if written:
+            self._on_settled(running.job, outcome)
+
+    async def _write(self, running: RunningJob, outcome: Outcome, evidence: Evidence) -> bool:
         give_up_at = self._clock() + self._lease
-        while True:
+        while running.stopped is not Stop.LEASE_LOST and self._clock() < give_up_at:
             try:
-                await self._store.settle(attempt.job, outcome, attempt.evidence)
+                await self._store.settle(running.job, outcome, evidence)
             except LeaseLost:
                 log.warning("job.outcome_refused", outcome=type(outcome).__name__)
-                return
+                return False
             except Unavailable:
-                if running.stopped is Stop.LEASE_LOST or self._must_give_up(give_up_at):
-                    log.warning("job.outcome_not_written")
-                    return
                 await asyncio.sleep(SETTLE_PAUSE.total_seconds())
-                continue
-            self._on_settled(attempt.job, outcome)
-            return
+            else:
+                return True
+        log.warning("job.outcome_not_written")
+        return False
 
-    def _must_give_up(self, at: datetime) -> bool:
-        # Past the lease somebody else owns the job; the write would be refused anyway.
-        return self._clock() >= at
+
+def _holder(job: Job) -> str | None:
+    return job.lease.worker if job.lease else None
+
+
+def _as_known(error: BaseException | None, *, attempt: int) -> OrchestratorError:
+    if isinstance(error, OrchestratorError):
+        log.warning("job.attempt_failed", error_type=error.code, attempt=attempt)
+        return error
+    # An unforeseen exception is our defect; its text may hold a prompt, so only its kind is told.
+    log.error("job.handler_crashed", exc_info=error)
+    return ExecutionError(f"the handler failed unexpectedly ({type(error).__name__})")

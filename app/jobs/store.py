@@ -15,6 +15,8 @@ from app.jobs.models import Job, NewJob, Status
 from app.jobs.outcomes import Outcome
 from app.jobs.transitions import Change, Evidence
 
+# Two processes know the store's time within a few milliseconds: what one just made due must not be early for another.
+CLOCK_TOLERANCE = timedelta(milliseconds=50)
 WAITING = [Status.QUEUED.value, Status.AWAITING_APPROVAL.value]
 RETRYABLE = [Status.FAILED.value, Status.CANCELLED.value]
 
@@ -59,7 +61,7 @@ class JobStore:
         A message that arrives twice, late or forged finds nothing to claim and is thereby harmless.
         """
         now = self._clock()
-        due = {"_id": job_id, "status": Status.QUEUED.value, "not_before": {"$lte": now}}
+        due = {"_id": job_id, "status": Status.QUEUED.value, "not_before": {"$lte": now + CLOCK_TOLERANCE}}
         document = await self._documents.change_one(due, transitions.claimed(new_token(), worker, now))
         return None if document is None else to_job(document)
 

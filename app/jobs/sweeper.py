@@ -7,7 +7,7 @@ evidently lost. Several sweeps at once are harmless: every step is a guarded wri
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -33,6 +33,13 @@ class SweepReport:
         return bool(self.released or self.ended or self.rung)
 
 
+def decide_lost(job: Job, *, backoff: Backoff, now: datetime) -> Outcome:
+    """What becomes of a job that nobody works on although it was claimed."""
+    if job.cancel_requested_at is not None:
+        return Cancelled()
+    return decide_after_lost_worker(job, backoff=backoff, now=now, jitter=random.random())  # noqa: S311
+
+
 class Sweeper:
     """Heals one collection of jobs."""
 
@@ -46,6 +53,7 @@ class Sweeper:
         clock: Clock,
         ring: Callable[[str, int], None],
         measure_depth: Callable[[], Awaitable[int | None]],
+        broker_answers: Callable[[], bool],
         on_change: Callable[[str], None],
     ) -> None:
         self._recovery = recovery
@@ -55,6 +63,7 @@ class Sweeper:
         self._clock = clock
         self._ring = ring
         self._measure_depth = measure_depth
+        self._broker_answers = broker_answers
         self._on_change = on_change
 
     async def sweep(self) -> SweepReport:
@@ -77,16 +86,11 @@ class Sweeper:
         return released
 
     async def _release(self, job: Job) -> bool:
-        changed = await self._recovery.release(job, self._decide_lost(job))
+        changed = await self._recovery.release(job, decide_lost(job, backoff=self._backoff, now=self._clock()))
         if changed:
             log.warning("job.worker_lost", task_id=job.id, attempt=job.attempt)
             self._on_change(job.id)
         return changed
-
-    def _decide_lost(self, job: Job) -> Outcome:
-        if job.cancel_requested_at is not None:
-            return Cancelled()
-        return decide_after_lost_worker(job, backoff=self._backoff, now=self._clock(), jitter=random.random())  # noqa: S311
 
     async def _end_overdue(self) -> int:
         ended = 0
@@ -113,7 +117,7 @@ class Sweeper:
     async def _ring_each(self, jobs: list[Job]) -> int:
         rung = 0
         for job in jobs:
-            if await self._recovery.mark_rung(job):
+            if await self._recovery.mark_rung(job.id, dispatches=job.dispatches):
                 self._ring(job.id, job.priority)
                 rung += 1
         return rung
@@ -124,6 +128,9 @@ class Sweeper:
         A job behind a long queue is not lost, and another message for it would only make the queue longer.
         """
         queued = await self._measure_depth()
-        if not queued:
+        if queued is None:
+            # Ringing for a broker that is away would only lengthen the pauses for when it is back.
+            return self._broker_answers()
+        if queued == 0:
             return True
         return queued < await self._recovery.count_waiting(limit=queued + 1)

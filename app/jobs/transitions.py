@@ -13,14 +13,19 @@ from app.jobs.history import new_entry
 from app.jobs.models import JobError, Reason, Status
 from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome, RetryAt, Suspended
 
+MOST_APPENDED = 200
 CANCELLED = JobError(type="CANCELLED", message="the job was cancelled on request")
 
 
 @dataclass(slots=True)
 class Evidence:
-    """What an attempt learned, written together with its outcome whatever that is."""
+    """What an attempt learned, written together with its outcome whatever that is.
+
+    ``label`` names who did the work, in the history.
+    """
 
     fields: dict[str, Any] = field(default_factory=dict)
+    label: str | None = None
     appended: dict[str, list[Any]] = field(default_factory=dict)
 
     def append(self, name: str, value: Any) -> None:
@@ -48,11 +53,11 @@ def settled(outcome: Outcome, evidence: Evidence, now: datetime) -> Change:
     """The update that ends an attempt: a final state, another try, or a wait without a worker."""
     match outcome:
         case Finished(fields=fields):
-            change = _final(Status.COMPLETED, Reason.FINISHED, now, None, fields)
+            change = _final(Status.COMPLETED, Reason.FINISHED, now, label=evidence.label, fields=fields)
         case Failed(error=error, reason=reason):
-            change = _final(Status.FAILED, reason, now, error)
+            change = _final(Status.FAILED, reason, now, error, label=evidence.label)
         case Cancelled():
-            change = _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED)
+            change = _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED, label=evidence.label)
         case RetryAt():
             change = _queued_again(outcome, now)
         case Suspended():
@@ -92,7 +97,13 @@ def rung(now: datetime, next_dispatch_at: datetime) -> Change:
 
 
 def _final(
-    status: Status, reason: Reason, now: datetime, error: JobError | None, fields: Mapping[str, Any] | None = None
+    status: Status,
+    reason: Reason,
+    now: datetime,
+    error: JobError | None = None,
+    *,
+    label: str | None = None,
+    fields: Mapping[str, Any] | None = None,
 ) -> Change:
     return {
         "$set": {
@@ -105,7 +116,7 @@ def _final(
             "updated_at": now,
             "uncounted": True,
         },
-        "$push": {"history": new_entry(status, now, reason, error)},
+        "$push": {"history": new_entry(status, now, reason, error, label=label)},
     }
 
 
@@ -152,7 +163,8 @@ def _plain(error: JobError | None) -> dict[str, str] | None:
 
 
 def _with_evidence(change: Change, evidence: Evidence) -> Change:
-    appended = {name: {"$each": values} for name, values in evidence.appended.items()}
+    # Bounded: a job that is retried by hand again and again must not outgrow its document.
+    appended = {name: {"$each": values, "$slice": -MOST_APPENDED} for name, values in evidence.appended.items()}
     return {
         **change,
         "$set": {**evidence.fields, **change["$set"]},

@@ -31,9 +31,10 @@ class Upkeep:
     async def run_once(self) -> bool:
         """True when it was this process's turn."""
         try:
-            if not await self._lock.acquire():
-                return False
             for chore in self._chores:
+                # Before each, so that a long chore does not leave the next one to run beside another process's.
+                if not await self._lock.acquire():
+                    return False
                 await chore()
         except OrchestratorError as error:
             log.warning("upkeep.interrupted", error_type=error.code)

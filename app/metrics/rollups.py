@@ -1,24 +1,27 @@
 """Exact counters per tenant and day, kept up to date by whoever holds the sweep's lock.
 
-A batch is first written down on its jobs (`count_batch`, `count_upto`), then added to the roll-up documents under
-its id, then ticked off. A crash at any point leaves a batch that the next pass adds again, and a roll-up document
-that has the batch's id already refuses it: nothing is counted twice, nothing is left out.
+Batches form one sequence, written in a ledger: a batch is *sealed* there (which jobs, up to which entry of their
+histories, and what they add), then added to the roll-ups and ticked off on the jobs, then *closed*; only then can the
+next be sealed. Whoever finds one open, after a crash or beside a live counter, repeats its writes, and each is refused
+where it is done: a roll-up knows the number of the last batch in it, a job how far it is counted.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from app.database.documents import Document, Documents
 from app.database.errors import DuplicateDocument
 from app.database.indexes import Index
-from app.ids import new_token
-from app.metrics.tally import Key, Tally, tally
+from app.jobs.workers import SYSTEM_TENANT
+from app.metrics.tally import tally
 
 COLLECTION = "rollups"
+COUNTED = "counted_batches"
 INDEXES = (Index(COLLECTION, (("tenant_id", 1), ("period", 1))),)
+# With the roll-ups, so that nobody can lose or restore the one without the other.
+LEDGER = f"{SYSTEM_TENANT}:ledger"
 BATCH = 500
-REMEMBERED_BATCHES = 50
-FIELDS = ("tenant_id", "selected_agent", "created_at", "history", "counted_seq", "count_batch", "count_upto")
+BATCHES_PER_PASS = 4
+FIELDS = ("tenant_id", "created_at", "history", "counted_seq")
 
 
 def job_indexes(collection: str) -> tuple[Index, ...]:
@@ -27,77 +30,97 @@ def job_indexes(collection: str) -> tuple[Index, ...]:
 
 
 class Rollups:
-    """Counts the jobs of one collection."""
+    """Counts the jobs of one collection.
 
-    def __init__(
-        self,
-        jobs: Documents,
-        rollups: Documents,
-        *,
-        also: Callable[[list[Document]], Awaitable[None]],
-    ) -> None:
+    Each closed batch leaves the ids of its jobs in ``counted``, for who has to look at finished jobs afterwards.
+    """
+
+    def __init__(self, jobs: Documents, rollups: Documents, counted: Documents, *, batch_size: int = BATCH) -> None:
         self._jobs = jobs
         self._rollups = rollups
-        self._also = also
+        self._ledger = rollups.of_tenant(SYSTEM_TENANT)
+        self._counted = counted.of_tenant(SYSTEM_TENANT)
+        self._batch_size = batch_size
 
     async def count_finished(self) -> int:
-        """Count what ended since the last pass; answers how many jobs that were."""
-        counted = 0
-        while batch := await self._next_batch():
-            await self._count(batch)
-            counted += len(batch)
+        """Count what ended since the last pass, up to a bound; answers how many jobs that were."""
+        ledger = await self._ledger.find_one({"_id": LEDGER}) or {"seq": 0, "batch": None}
+        last: int = ledger["seq"]
+        counted = await self._finish(last, ledger["batch"]) if ledger["batch"] else 0
+        for seq in range(last + 1, last + 1 + BATCHES_PER_PASS):
+            batch = await self._seal(seq)
+            if batch is None:
+                break
+            size = await self._finish(seq, batch)
+            counted += size
+            if size < self._batch_size:
+                break
         return counted
 
-    async def _next_batch(self) -> list[Document]:
-        uncounted = await self._jobs.find_many({"uncounted": True}, limit=BATCH, fields=FIELDS)
-        interrupted = [job for job in uncounted if job["count_batch"] is not None]
-        if interrupted:
-            first = interrupted[0]["count_batch"]
-            return [job for job in interrupted if job["count_batch"] == first]
-        return await self._write_down(uncounted)
-
-    async def _write_down(self, jobs: list[Document]) -> list[Document]:
-        batch = new_token()
-        for length, ids in _by_length(jobs).items():
-            untaken = {"_id": {"$in": ids}, "uncounted": True, "count_batch": None}
-            await self._jobs.update_many(untaken, {"$set": {"count_batch": batch, "count_upto": length}})
-        # Read again: another process may have taken some of them first.
-        return await self._jobs.find_many({"uncounted": True, "count_batch": batch}, limit=BATCH, fields=FIELDS)
-
-    async def _count(self, jobs: list[Document]) -> None:
-        batch = jobs[0]["count_batch"]
-        for key, sums in tally(jobs).items():
-            await self._add(key, sums, batch)
-        await self._also(jobs)
-        await self._tick_off(batch, {job["count_upto"] for job in jobs})
-
-    async def _add(self, key: Key, sums: Tally, batch: str) -> None:
-        tenant_id, period = key
-        change: dict[str, Any] = {
-            "$inc": dict(sums.increments),
-            "$push": {"applied": {"$each": [batch], "$slice": -REMEMBERED_BATCHES}},
-            "$setOnInsert": {"period": period},
-            "$min": {"first_at": sums.first_at},
-            "$max": {"last_at": sums.last_at},
-        }
-        missing_batch = {"_id": f"{tenant_id}:{period}", "applied": {"$ne": batch}}
+    async def _seal(self, seq: int) -> Document | None:
+        """None when there is nothing to count, or another process was first."""
+        # Read while no batch is open, or the write below is refused: nobody moves `counted_seq` in between.
+        jobs = await self._jobs.find_many({"uncounted": True}, limit=self._batch_size, fields=FIELDS)
+        if not jobs:
+            return None
+        batch = _batch_of(jobs)
+        closed = {"_id": LEDGER, "seq": seq - 1, "batch": None}
         try:
-            await self._rollups.of_tenant(tenant_id).update_one(missing_batch, change, upsert=True)
+            await self._ledger.update_one(closed, {"$set": {"seq": seq, "batch": batch}}, upsert=True)
         except DuplicateDocument:
-            return  # This batch is in it: an earlier pass got as far as here.
+            return None
+        return batch
 
-    async def _tick_off(self, batch: str, lengths: set[int]) -> None:
-        for length in lengths:
-            done = {"counted_seq": length, "count_batch": None}
-            written = {"count_batch": batch, "count_upto": length}
-            unchanged = {**written, "history": {"$size": length}}
-            await self._jobs.update_many(unchanged, {"$set": {**done, "uncounted": False}})
+    async def _finish(self, seq: int, batch: Document) -> int:
+        for sums in batch["tallies"]:
+            await self._add(seq, sums)
+        for part in batch["jobs"]:
+            await self._tick_off(part["ids"], part["upto"])
+        ids = [job_id for part in batch["jobs"] for job_id in part["ids"]]
+        await self._counted.insert_missing([{"_id": f"{seq:012d}", "jobs": ids}])
+        await self._ledger.update_one({"_id": LEDGER, "seq": seq}, {"$set": {"batch": None}})
+        return len(ids)
+
+    async def _add(self, seq: int, sums: Document) -> None:
+        tenant_id, period = sums["tenant_id"], sums["period"]
+        # Batches are added strictly one after the other, so the last number stands for all before it.
+        missing = {"_id": f"{tenant_id}:{period}", "last_batch": {"$not": {"$gte": seq}}}
+        change: dict[str, Any] = {
+            "$inc": dict(sums["increments"]),
+            "$set": {"last_batch": seq},
+            "$setOnInsert": {"period": period},
+            "$min": {"first_at": sums["first_at"]},
+            "$max": {"last_at": sums["last_at"]},
+        }
+        try:
+            await self._rollups.of_tenant(tenant_id).update_one(missing, change, upsert=True)
+        except DuplicateDocument:
+            return  # The roll-up has this batch: the upsert found it taken, not absent.
+
+    async def _tick_off(self, ids: list[str], upto: int) -> None:
+        waiting = {"_id": {"$in": ids}, "counted_seq": {"$lte": upto}}
+        unchanged = {**waiting, "uncounted": True, "history": {"$size": upto}}
+        done = {"counted_seq": upto}
+        if await self._jobs.update_many(unchanged, {"$set": {**done, "uncounted": False}}) < len(ids):
             # What changed meanwhile stays uncounted, from there on.
-            await self._jobs.update_many(written, {"$set": done})
+            await self._jobs.update_many(waiting, {"$set": done})
 
 
-def _by_length(jobs: list[Document]) -> dict[int, list[str]]:
+def _batch_of(jobs: list[Document]) -> Document:
+    """The batch as the ledger keeps it. Field paths are values there: a stored key may not hold a dot."""
     lengths: dict[int, list[str]] = {}
     for job in jobs:
         lengths.setdefault(len(job["history"]), []).append(job["_id"])
-    return lengths
+    return {
+        "jobs": [{"upto": length, "ids": ids} for length, ids in lengths.items()],
+        "tallies": [
+            {
+                "tenant_id": tenant_id,
+                "period": period,
+                "increments": [[field, by] for field, by in sums.increments.items()],
+                "first_at": sums.first_at,
+                "last_at": sums.last_at,
+            }
+            for (tenant_id, period), sums in tally(jobs).items()
+        ],
+    }

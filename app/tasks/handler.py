@@ -56,6 +56,7 @@ class TaskHandler:
         chat = BudgetedChat(self._chat, budget, task["cost"] or {}) if budget else self._chat
         with bound(session_id=task["session_id"], request_id=task["request_id"]):
             route = await self._route(attempt, request, recorder, chat)
+            attempt.evidence.label = route.agent_name
             with bound(agent_name=route.agent_name):
                 output = await self._execute(route, request, recorder, chat)
             log.info("task.done", agent_type=route.agent_type, attempt=attempt.job.attempt)

@@ -14,10 +14,10 @@ from app.tasks.models import COLLECTION, TaskNotFound, TaskQuery, search_terms
 
 INDEXES = (
     Index(COLLECTION, (("tenant_id", 1), ("created_at", -1), ("_id", -1))),
-    Index(COLLECTION, (("tenant_id", 1), ("status", 1), ("created_at", -1))),
-    Index(COLLECTION, (("tenant_id", 1), ("agent_type", 1), ("created_at", -1))),
-    Index(COLLECTION, (("tenant_id", 1), ("session_id", 1), ("created_at", -1))),
-    Index(COLLECTION, (("tenant_id", 1), ("search_terms", 1), ("created_at", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("status", 1), ("created_at", -1), ("_id", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("agent_type", 1), ("created_at", -1), ("_id", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("session_id", 1), ("created_at", -1), ("_id", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("search_terms", 1), ("created_at", -1), ("_id", -1))),
     *recovery.indexes(COLLECTION),
     *rollups.job_indexes(COLLECTION),
 )
@@ -46,6 +46,13 @@ class TaskRepository:
 
     async def find(self, tenant_id: str, task_id: str) -> Document | None:
         return await self._documents.of_tenant(tenant_id).find_one({"_id": task_id})
+
+    async def get_progress(self, tenant_id: str, task_id: str) -> Document:
+        """Only what tells how far the task is: what waits for it looks often."""
+        found = await self._documents.of_tenant(tenant_id).find_one({"_id": task_id}, fields=("status", "history"))
+        if found is None:
+            raise TaskNotFound(f"no task {task_id!r}", task_id=task_id)
+        return found
 
     async def list_page(
         self, tenant_id: str, query: TaskQuery, *, limit: int, skip: int = 0, after: Cursor | None = None

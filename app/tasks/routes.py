@@ -63,7 +63,7 @@ async def execute(
     accepted = await api.tasks.submit(_submission(body), caller, idempotency_key=idempotency_key)
     task = accepted.task
     if wait:
-        task = await api.tasks.wait_for_end(principal.tenant_id, task["_id"], wait)
+        task = await api.tasks.wait_for_end(task, wait)
     response.headers.update({"Location": f"/v1/tasks/{task['_id']}", **preference_applied(wait)})
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
@@ -160,7 +160,7 @@ async def stream_task_events(
     task_id = task["_id"]
     events = stream_history(
         task_id,
-        lambda: api.tasks.get(principal.tenant_id, task_id),
+        lambda: api.tasks.get_progress(principal.tenant_id, task_id),
         api.signals,
         last_seen=read_last_event_id(last_event_id),
     )

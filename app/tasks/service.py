@@ -8,7 +8,7 @@ from app.agents.registry import Registry
 from app.clock import Clock
 from app.database.documents import Document
 from app.database.errors import DuplicateDocument
-from app.errors import Invalid, NotFound
+from app.errors import Invalid, NotFound, Unavailable
 from app.events.signals import Signals
 from app.http.idempotency import Idempotency
 from app.http.pagination import PageParams
@@ -103,8 +103,16 @@ class TaskService:
         seen = task["status"]
         return await self._watch.until(tenant_id, task_id, lambda now: now["status"] != seen, at_most=wait)
 
-    async def wait_for_end(self, tenant_id: str, task_id: str, at_most: timedelta) -> Document:
-        return await self._watch.until(tenant_id, task_id, is_final, at_most=at_most)
+    async def wait_for_end(self, task: Document, at_most: timedelta) -> Document:
+        """The task when it has ended, or as it is when the time is over."""
+        try:
+            return await self._watch.until(task["tenant_id"], task["_id"], is_final, at_most=at_most)
+        except Unavailable:
+            # It was accepted. An error now would make the client submit it a second time.
+            return task
+
+    async def get_progress(self, tenant_id: str, task_id: str) -> Document:
+        return await self._repository.get_progress(tenant_id, task_id)
 
     async def list_page(self, tenant_id: str, query: TaskQuery, params: PageParams) -> TaskPage:
         found, total = await asyncio.gather(

@@ -24,13 +24,13 @@ class TaskWatch:
         self._signals = signals
 
     async def until(self, tenant_id: str, task_id: str, condition: Condition, *, at_most: timedelta) -> Document:
-        """The task as it is when the condition first holds, or as it is when the time is over."""
+        """The task as it is once the condition has held, or as it is when the time is over."""
         ends_at = time.monotonic() + at_most.total_seconds()
         # Listening begins before the first look, so that no change falls between the two.
         with self._signals.waiting_for(task_id) as waiter:
             while True:
-                task = await self._repository.get(tenant_id, task_id)
+                progress = await self._repository.get_progress(tenant_id, task_id)
                 remaining = ends_at - time.monotonic()
-                if condition(task) or remaining <= 0:
-                    return task
+                if condition(progress) or remaining <= 0:
+                    return await self._repository.get(tenant_id, task_id)
                 await waiter.wait(timedelta(seconds=remaining))

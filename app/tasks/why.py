@@ -81,7 +81,7 @@ def _explain_processing(task: Document, facts: Facts) -> Why:
     text = f"Attempt {task['attempt']} has been running for {seconds:.1f} s on worker {worker}."
     if task["cancel_requested_at"] is not None:
         return Why("cancellation", f"{text} It was asked to stop.", known)
-    return Why("agent" if task["selected_agent"] else "routing", text, known)
+    return Why("agent" if task["selected_agent"] or task["requested_agent"] else "routing", text, known)
 
 
 def _explain_final(task: Document, status: Status) -> Why:

@@ -100,6 +100,24 @@ def test_an_expired_lease_is_lost_and_the_worker_comes_back_as_another(
     assert heartbeat.worker_id == "b"
 
 
+def test_a_lease_that_ran_out_is_not_used_even_before_a_beat_notices(heartbeat: Heartbeat, clock: FakeClock) -> None:
+    heartbeat._beat()
+
+    clock.advance(LEASE)
+
+    assert heartbeat.worker_id is None
+
+
+def test_a_renewal_that_failed_is_repeated_soon(heartbeat: Heartbeat, workers: Workers) -> None:
+    heartbeat._beat()
+    at_ease = heartbeat._pause()
+    workers.reachable = False
+    heartbeat._beat()
+
+    assert at_ease == 4.0
+    assert heartbeat._pause() <= 1.0
+
+
 def test_a_worker_that_cannot_renew_gives_up_before_the_lease_runs_out(
     heartbeat: Heartbeat, workers: Workers, clock: FakeClock, lost: list[str]
 ) -> None:

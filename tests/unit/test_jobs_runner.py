@@ -1,6 +1,7 @@
 """One attempt from claim to settled outcome, whatever the handler does meanwhile."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Protocol
@@ -10,10 +11,12 @@ import pytest
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
 from app.errors import ExecutionError
-from app.jobs.models import Job, Status
-from app.jobs.outcomes import Finished, Outcome
+from app.jobs.models import Job, Reason, Status
+from app.jobs.outcomes import Finished, Outcome, RetryAt
+from app.jobs.reconciler import Reconciler
+from app.jobs.recovery import Recovery
 from app.jobs.retry import Backoff
-from app.jobs.runner import Attempt, JobRunner, Stop
+from app.jobs.runner import Attempt, JobRunner
 from app.jobs.store import JobStore
 from app.jobs.transitions import Evidence
 from tests.job_builders import LEASE, SECOND, TENANT, FakeClock, a_new_job
@@ -147,12 +150,12 @@ async def test_a_cancelled_job_stops_its_coroutine_and_writes_nothing_after(
     runner = runner_of(handler)
     task = await start(runner, handler)
 
-    runner.running["job-1"].stop(Stop.CANCEL_REQUESTED)
+    runner.cancel("job-1")
     await task
 
     assert handler.cancelled
     assert (await jobs.get("job-1")).status is Status.CANCELLED
-    assert runner.running == {}
+    assert runner.is_idle
 
 
 async def test_a_draining_worker_hands_its_job_back_uncharged(jobs: JobStore, runner_of: MakeRunner) -> None:
@@ -161,7 +164,7 @@ async def test_a_draining_worker_hands_its_job_back_uncharged(jobs: JobStore, ru
     runner = runner_of(handler)
     task = await start(runner, handler)
 
-    runner.running["job-1"].stop(Stop.DRAINING)
+    runner.stop_all()
     await task
 
     job = await jobs.get("job-1")
@@ -202,9 +205,8 @@ async def test_a_lost_lease_outranks_a_cancel_request(jobs: JobStore, runner_of:
     runner = runner_of(handler)
     task = await start(runner, handler)
 
-    running = runner.running["job-1"]
-    running.stop(Stop.CANCEL_REQUESTED)
-    running.stop(Stop.LEASE_LOST)
+    runner.cancel("job-1")
+    runner.fence("w1")
     await task
 
     assert (await jobs.get("job-1")).status is Status.PROCESSING
@@ -281,3 +283,108 @@ async def test_a_cancel_request_for_a_running_job_reaches_the_client_as_accepted
     first, second = await jobs.cancel(TENANT, "job-1"), await jobs.cancel(TENANT, "job-1")
 
     assert (first, second) == (Status.PROCESSING, Status.PROCESSING)
+
+
+async def test_a_job_claimed_while_the_worker_drains_is_handed_back_unrun(
+    jobs: JobStore, runner_of: MakeRunner
+) -> None:
+    handler = Patient()
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+
+    runner.stop_all()
+    await runner.run("job-1", worker="w1")
+
+    job = await jobs.get("job-1")
+    assert not handler.started.is_set()
+    assert (job.status, job.attempt) == (Status.QUEUED, 0)
+
+
+async def test_a_result_that_no_store_can_hold_fails_the_job_instead_of_losing_it(
+    documents: Documents, runner_of: MakeRunner, clock: FakeClock
+) -> None:
+    class Picky(JobStore):
+        async def settle(self, job: Job, outcome: Outcome, evidence: Evidence) -> None:
+            if isinstance(outcome, Finished):
+                raise UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates not allowed")
+            await super().settle(job, outcome, evidence)
+
+    async def handler(attempt: Attempt) -> Outcome:
+        return Finished({"result": "half a character"})
+
+    store = Picky(documents, clock=clock, redispatch=SECOND)
+    await store.enqueue(a_new_job())
+
+    await runner_of(handler, store=store).run("job-1", worker="w1")
+
+    job = await store.get("job-1")
+    assert job.status is Status.FAILED
+    assert job.error is not None
+    assert job.error.type == "INTERNAL"
+
+
+async def test_a_handler_whose_inner_task_was_cancelled_fails_and_is_not_forgotten(
+    jobs: JobStore, runner_of: MakeRunner
+) -> None:
+    async def handler(attempt: Attempt) -> Outcome:
+        inner = asyncio.ensure_future(asyncio.Event().wait())
+        inner.cancel()
+        await inner
+        return Finished()
+
+    await jobs.enqueue(a_new_job())
+
+    await runner_of(handler).run("job-1", worker="w1")
+
+    assert (await jobs.get("job-1")).status is Status.FAILED
+
+
+async def test_a_handler_that_will_not_stop_does_not_hold_up_the_outcome(jobs: JobStore, runner_of: MakeRunner) -> None:
+    stubborn, may_end = asyncio.Event(), asyncio.Event()
+
+    async def handler(attempt: Attempt) -> Outcome:
+        stubborn.set()
+        while not may_end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await may_end.wait()
+        return Finished()
+
+    await jobs.enqueue(a_new_job())
+    runner = runner_of(handler)
+    task = asyncio.create_task(runner.run("job-1", worker="w1"))
+    await stubborn.wait()
+
+    runner.cancel("job-1")
+    await task
+
+    assert (await jobs.get("job-1")).status is Status.CANCELLED
+    may_end.set()
+
+
+async def test_what_the_store_says_we_hold_and_nobody_works_on_is_given_back(
+    jobs: JobStore, recovery: Recovery, runner_of: MakeRunner, clock: FakeClock
+) -> None:
+    handler = Patient()
+    runner = runner_of(handler)
+    await jobs.enqueue(a_new_job("job-1"))
+    await jobs.enqueue(a_new_job("job-2"))
+    task = await start(runner, handler)
+    await jobs.claim("job-2", worker="w1")
+    reconciler = Reconciler(
+        recovery,
+        runner,
+        patience=10 * SECOND,
+        clock=clock,
+        decide=lambda job: RetryAt(clock(), reason=Reason.WORKER_LOST),
+        on_released=lambda job, outcome: None,
+    )
+
+    too_early = await reconciler.release_forgotten("w1")
+    clock.advance(11 * SECOND)
+    later = await reconciler.release_forgotten("w1")
+
+    assert (too_early, later) == (0, 1)
+    assert (await jobs.get("job-1")).status is Status.PROCESSING
+    assert (await jobs.get("job-2")).status is Status.QUEUED
+    handler.may_end.set()
+    await task

@@ -23,6 +23,7 @@ class Queue:
 
     def __init__(self) -> None:
         self.length: int | None = 0
+        self.answers = True
 
     async def measure(self) -> int | None:
         return self.length
@@ -45,6 +46,7 @@ def sweeper(
         clock=clock,
         ring=bell.ring,
         measure_depth=queue.measure,
+        broker_answers=lambda: queue.answers,
         on_change=changes.append,
     )
 
@@ -93,6 +95,22 @@ async def test_a_job_behind_a_long_queue_is_not_rung_again(
     await sweeper.sweep()
 
     assert bell.rung == []
+
+
+async def test_a_broker_that_is_away_does_not_lengthen_the_pauses(
+    jobs: JobStore, sweeper: Sweeper, bell: Recorder, queue: Queue, clock: FakeClock
+) -> None:
+    await jobs.enqueue(a_new_job())
+    queue.length, queue.answers = None, False
+    clock.advance(120 * SECOND)
+
+    await sweeper.sweep()
+    while_away = list(bell.rung)
+    queue.length, queue.answers = 0, True
+    await sweeper.sweep()
+
+    assert while_away == []
+    assert bell.rung == ["job-1"]
 
 
 async def test_a_timer_rings_when_it_is_due_however_long_the_queue_is(
@@ -202,6 +220,21 @@ async def test_a_job_that_waited_past_its_deadline_fails(jobs: JobStore, sweeper
     job = await jobs.get("job-1")
     assert job.status is Status.FAILED
     assert job.document["history"][-1]["reason"] == Reason.DEADLINE_EXCEEDED
+
+
+async def test_a_retry_after_the_deadline_was_seen_is_not_failed_by_it(
+    jobs: JobStore, recovery: Recovery, clock: FakeClock
+) -> None:
+    await jobs.enqueue(a_new_job(deadline_at=clock() + SECOND))
+    clock.advance(2 * SECOND)
+    (overdue,) = await recovery.list_overdue()
+    await jobs.cancel(TENANT, "job-1")
+    await jobs.retry(TENANT, "job-1", reset={})
+
+    failed = await recovery.fail_overdue(overdue)
+
+    assert not failed
+    assert (await jobs.get("job-1")).status is Status.QUEUED
 
 
 async def test_one_of_many_processes_holds_the_lock_until_it_stops_renewing(

@@ -1,0 +1,38 @@
+"""What follows when a task was claimed or its attempt ended: listeners wake, the answer becomes a message, a retry is
+remembered, the outcome is counted. None of it is needed for the task to end right, and all of it may be lost."""
+
+from app.clock import Clock
+from app.events.signals import Signals
+from app.jobs.models import Job
+from app.jobs.outcomes import Finished, Outcome, RetryAt, final_status
+from app.jobs.reminders import Reminders
+from app.observability.metrics import Metrics
+from app.tasks.conversation import Conversation
+
+
+class TaskAftermath:
+    def __init__(
+        self, signals: Signals, conversation: Conversation, reminders: Reminders, metrics: Metrics, *, clock: Clock
+    ) -> None:
+        self._signals = signals
+        self._conversation = conversation
+        self._reminders = reminders
+        self._metrics = metrics
+        self._clock = clock
+
+    def claimed(self, job: Job) -> None:
+        self._signals.notify(job.id)
+
+    def settled(self, job: Job, outcome: Outcome) -> None:
+        self._signals.notify(job.id)
+        self._conversation.note_outcome(job, outcome, self._clock())
+        if isinstance(outcome, RetryAt):
+            self._reminders.remind(job, outcome.at)
+        elif status := final_status(outcome):
+            seconds = (self._clock() - job.document["started_at"]).total_seconds()
+            self._metrics.task_finished(_agent_type(job, outcome), status, seconds)
+
+
+def _agent_type(job: Job, outcome: Outcome) -> str | None:
+    fields = outcome.fields if isinstance(outcome, Finished) else job.document
+    return fields.get("agent_type")
