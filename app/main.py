@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import structlog
-import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from pymongo.errors import PyMongoError
@@ -21,6 +20,7 @@ from app.http.health import HealthCheck, Probe, health_router
 from app.http.idempotency import Idempotency
 from app.http.openapi import install_openapi, operation_id
 from app.http.rate_limit import FailedAttempts, RateLimiter
+from app.http.server import Server, server_config
 from app.http.stack import install_http
 from app.identity.authentication import PUBLIC_PATHS, Authentication
 from app.identity.event_tokens import EventTokens, token_secret
@@ -44,9 +44,8 @@ DESCRIPTION = (
     "Nothing accepted is lost."
 )
 EXIT_MISCONFIGURED = 2
-DRAIN_SECONDS = 5
-MAX_HEADER_BYTES = 32 * 1024
 CLOCK_PAUSE = 10.0
+STOP_ROUNDS = 10
 CoreFactory = Callable[[Settings, Metrics], Core]
 
 
@@ -141,10 +140,17 @@ async def _lifespan(
     upkeep = asyncio.create_task(_keep_store_ready(core), name="store-upkeep")
     log.info("api.started", version=VERSION)
     yield
-    upkeep.cancel()
-    await asyncio.gather(upkeep, return_exceptions=True)
+    await _stop(upkeep)
     await limiter.close()
     await core.close()
+
+
+async def _stop(task: "asyncio.Task[None]") -> None:
+    # Asked again and again: a driver may swallow one cancellation.
+    for _ in range(STOP_ROUNDS):
+        task.cancel()
+        if (await asyncio.wait({task}, timeout=0.2))[0]:
+            return
 
 
 async def _keep_store_ready(core: Core) -> None:
@@ -194,20 +200,19 @@ def _build_system_metrics(core: Core, health: HealthCheck) -> SystemMetrics:
     )
 
 
+def create_server(settings: Settings, app: FastAPI) -> Server:
+    """The server of one API process; its streams and long polls end as soon as it is told to stop."""
+
+    def end_waiting() -> None:
+        if core := getattr(app.state, "core", None):
+            core.signals.stop_waiting()
+
+    return Server(server_config(app, host=settings.api_host, port=settings.api_port), on_stop=end_waiting)
+
+
 def serve(settings: Settings) -> None:
     """Serve until told to stop; requests in flight get time to end."""
-    uvicorn.run(
-        create_app(settings),
-        host=settings.api_host,
-        port=settings.api_port,
-        log_config=None,
-        access_log=False,
-        # Ours decide whose X-Forwarded-For is believed; uvicorn's own list trusts every local peer.
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-    )
+    create_server(settings, create_app(settings)).run()
 
 
 def main() -> int:

@@ -27,7 +27,7 @@ from app.jobs.workers import WorkerIdentity
 from app.llm.chat import ChatModels
 from app.llm.search import WebSearch
 from app.llm.tavily import web_search
-from app.metrics.rollups import Rollups
+from app.metrics.rollups import COUNTED, Rollups
 from app.observability.metrics import Metrics
 from app.sessions import messages
 from app.settings import Settings
@@ -103,7 +103,7 @@ async def build_execution(settings: Settings) -> Execution:
     chat, search = ChatModels.from_settings(settings), web_search(settings)
     reminders = Reminders(core.recovery, core.doorbell.ring, clock=core.clock)
     message_documents = Documents(core.database[messages.COLLECTION])
-    conversation = Conversation(core.tasks, message_documents, core.messages)
+    conversation = Conversation(core.tasks, message_documents, core.messages, core.documents(COUNTED))
     aftermath = TaskAftermath(core.signals, conversation, reminders, core.metrics, clock=core.clock)
     runner = _build_runner(core, chat, search, aftermath)
     return Execution(
@@ -167,7 +167,7 @@ def _build_upkeep(core: Core, conversation: Conversation) -> Upkeep:
         broker_answers=lambda: core.doorbell.is_answered,
         on_change=core.signals.notify,
     )
-    rollups = Rollups(core.tasks, core.rollups, also=conversation.complete)
+    rollups = Rollups(core.tasks, core.rollups, core.documents(COUNTED))
     interval = timedelta(seconds=settings.sweep_sec)
     return Upkeep(
         StoreLock(
@@ -177,6 +177,6 @@ def _build_upkeep(core: Core, conversation: Conversation) -> Upkeep:
             lease=max(interval * 5, SHORTEST_LOCK),
             clock=core.clock,
         ),
-        [sweeper.sweep, rollups.count_finished],
+        [sweeper.sweep, rollups.count_finished, conversation.complete_counted],
         interval=interval,
     )

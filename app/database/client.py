@@ -17,6 +17,8 @@ def _options(settings: Settings, timeout_sec: float) -> dict[str, Any]:
         "serverSelectionTimeoutMS": milliseconds,
         "connectTimeoutMS": min(milliseconds, 2000),
         # What was acknowledged must survive the loss of a node: nothing accepted may be lost.
+        # A stale read would decide on a state that is no more.
+        "readPreference": "primary",
         "w": "majority",
         "journal": True,
     }

@@ -20,6 +20,8 @@ Database = AsyncDatabase[Document]
 OLDEST_FIRST: Sort = (("created_at", ASCENDING), ("_id", ASCENDING))
 NEWEST_FIRST: Sort = (("created_at", DESCENDING), ("_id", DESCENDING))
 DUPLICATE_KEY = 11000
+# What a standalone server answers to the driver's retry of a write that lost its connection.
+NO_TRANSACTION_NUMBERS = 20
 
 
 class Documents:
@@ -135,6 +137,6 @@ async def _translated() -> AsyncIterator[None]:
     except (ConnectionFailure, WTimeoutError) as error:
         raise StoreUnavailable("the store does not answer; try again in a moment") from error
     except PyMongoError as error:
-        if error.timeout:
+        if error.timeout or getattr(error, "code", None) == NO_TRANSACTION_NUMBERS:
             raise StoreUnavailable("the store did not answer in time; try again in a moment") from error
         raise StoreFailure(f"the store refused an operation: {type(error).__name__}") from error

@@ -19,6 +19,7 @@ CHANNEL = "orchestrator:changed"
 # How long a waiter trusts that a wake-up would have come.
 TRUST_CONNECTED = timedelta(seconds=2)
 TRUST_DISCONNECTED = timedelta(milliseconds=250)
+GATHERING_PAUSE = 0.004
 RECONNECT_PAUSE = timedelta(seconds=1)
 
 
@@ -29,11 +30,18 @@ class Waiter:
         self._signals = signals
         self._changed = asyncio.Event()
 
+    @property
+    def must_end(self) -> bool:
+        """The process is about to stop: whoever waits answers with what it has."""
+        return self._signals.is_stopping
+
     def wake(self) -> None:
         self._changed.set()
 
     async def wait(self, at_most: timedelta) -> None:
         """Return when the job changed, when it is time to look again, or after ``at_most``."""
+        if self.must_end:
+            return
         limit = min(at_most, self._signals.trust)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit.total_seconds()):
@@ -51,6 +59,14 @@ class Signals:
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._connected = False
+        self.is_stopping = False
+
+    def stop_waiting(self) -> None:
+        """Wake everybody for the last time."""
+        self.is_stopping = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                waiter.wake()
 
     @property
     def trust(self) -> timedelta:
@@ -98,6 +114,8 @@ class Signals:
                 await redis.publish(CHANNEL, "\n".join(batch))
             except (RedisError, OSError) as error:
                 log.debug("signals.not_sent", error=type(error).__name__)
+            # Under load a message carries many wake-ups; a lone one has gone out at once.
+            await asyncio.sleep(GATHERING_PAUSE)
 
     async def _listen_for_ever(self, redis: "Redis") -> None:
         while True:

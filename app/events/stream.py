@@ -51,7 +51,7 @@ async def stream_history(
             for entry in history[seen:]:
                 yield status_event(job_id, entry)
             seen = len(history)
-            if history[-1].status.is_final:
+            if history[-1].status.is_final or waiter.must_end:
                 return
             await waiter.wait(LONGEST_WAIT)
 
@@ -62,6 +62,8 @@ async def _read_patiently(read: ReadJob, waiter: Waiter) -> Document:
         try:
             return await read()
         except Unavailable:
+            if waiter.must_end:
+                raise
             await waiter.wait(LONGEST_WAIT)
 
 

@@ -47,13 +47,13 @@ REDIS: dict[str, Any] = {
     "task_acks_late": False,
     "worker_disable_prefetch": True,
     "broker_transport_options": {
+        # Acknowledged early, a message is protected by nothing anyway (the sweep rings for what is lost); without
+        # kombu's bookkeeping of unacknowledged ones it costs two round trips less.
+        "ack_emulation": False,
         "socket_timeout": 3,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
         "health_check_interval": 5,
-        "visibility_timeout": 3600,
-        "unacked_restore_interval": 10,
-        "unacked_restore_throttle": 1,
     },
 }
 

@@ -56,6 +56,5 @@ def to_document(new: NewJob, *, now: datetime, redispatch: timedelta) -> dict[st
         "updated_at": now,
         "uncounted": False,
         "counted_seq": 0,
-        "count_batch": None,
         "history": [new_entry(Status.QUEUED, now, Reason.ACCEPTED)],
     }

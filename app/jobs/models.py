@@ -61,7 +61,7 @@ class JobError:
 class HistoryEntry:
     """One state change. ``seq`` is its place in the append-only history, counted from 1.
 
-    ``label`` says who did the work (an agent's name), for the roll-ups.
+    ``label`` says who did the work (an agent's name, for the roll-ups) or which request began the series.
     """
 
     seq: int

@@ -82,14 +82,16 @@ class JobStore:
             # It changed between two of our looks; whoever moved it made progress, so this ends.
             await asyncio.sleep(0)
 
-    async def retry(self, tenant_id: str, job_id: str, *, reset: Mapping[str, Any]) -> Job:
+    async def retry(self, tenant_id: str, job_id: str, *, reset: Mapping[str, Any], request: str) -> Job:
         """Begin a new series of attempts for a failed or cancelled job, its history kept.
 
-        ``reset`` are the feature's own fields that the last series wrote.
+        ``reset`` are the feature's own fields that the last series wrote; ``request`` is noted in the history, and
+        the same request never begins a second series.
         """
         documents, now = self._documents.of_tenant(tenant_id), self._clock()
-        change = transitions.retried(now, reset=reset, redispatch=self._redispatch)
-        changed = await documents.change_one({"_id": job_id, "status": {"$in": RETRYABLE}}, change)
+        change = transitions.retried(now, reset=reset, request=request, redispatch=self._redispatch)
+        ended = {"_id": job_id, "status": {"$in": RETRYABLE}, "history.label": {"$ne": request}}
+        changed = await documents.change_one(ended, change)
         if changed is not None:
             return to_job(changed)
         found = await self._get_status(tenant_id, job_id)

@@ -72,7 +72,7 @@ def cancelled(now: datetime) -> Change:
     return _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED)
 
 
-def retried(now: datetime, *, reset: Mapping[str, Any], redispatch: timedelta) -> Change:
+def retried(now: datetime, *, reset: Mapping[str, Any], request: str, redispatch: timedelta) -> Change:
     """A failed or cancelled job begins a new series of attempts; its history is kept."""
     return {
         "$set": {
@@ -87,7 +87,7 @@ def retried(now: datetime, *, reset: Mapping[str, Any], redispatch: timedelta) -
             "completed_at": None,
             "uncounted": True,
         },
-        "$push": {"history": new_entry(Status.QUEUED, now, Reason.RETRIED)},
+        "$push": {"history": new_entry(Status.QUEUED, now, Reason.RETRIED, label=request)},
     }
 
 

@@ -1,6 +1,7 @@
 """The configured models behind langchain-openai. Retries belong to the job kernel, so none happen here."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self, cast
@@ -18,11 +19,12 @@ from app.llm.provider_errors import PROVIDER_FAILURES, cut_off, translate
 from app.llm.usage import NO_USAGE, ModelRole, TokenUsage
 from app.settings import Settings
 
+POOLS = 8
 OPENAI = "https://api.openai.com/v1"
 
 
 class ChatModels:
-    """Owns one HTTP client for all models; belongs to the event loop that first awaits it. Close it with `aclose`."""
+    """Owns the HTTP clients of all models; belongs to the event loop that first awaits it. Close it with `aclose`."""
 
     def __init__(
         self,
@@ -40,9 +42,11 @@ class ChatModels:
         self._models = dict(models)
         self._timeout = timeout.total_seconds()
         self._max_tokens = max_tokens
-        self._http = http_client or DefaultAsyncHttpxClient()
+        # Several small pools: a pool looks at all its connections for every request, which costs the square of them.
+        self._pools = [http_client] if http_client else [DefaultAsyncHttpxClient() for _ in range(POOLS)]
+        self._turn = itertools.count()
         self._clock = clock
-        self._clients: dict[str, ChatOpenAI] = {}
+        self._clients: dict[tuple[str, int], ChatOpenAI] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings, *, http_client: httpx2.AsyncClient | None = None) -> Self:
@@ -60,7 +64,8 @@ class ChatModels:
         )
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        for pool in self._pools:
+            await pool.aclose()
 
     def model_name(self, role: ModelRole) -> str:
         return self._models[role]
@@ -99,8 +104,9 @@ class ChatModels:
     def _client(self, model: str) -> ChatOpenAI:
         if self._api_key is None:
             raise LlmAuth("no model key: set OPENAI_API_KEY (any value for a local model that needs none)")
-        if model not in self._clients:
-            self._clients[model] = ChatOpenAI(
+        pool = next(self._turn) % len(self._pools)
+        if (model, pool) not in self._clients:
+            self._clients[model, pool] = ChatOpenAI(
                 model=model,
                 api_key=self._api_key,
                 base_url=self._base_url,
@@ -109,11 +115,11 @@ class ChatModels:
                 max_retries=0,
                 stream_usage=True,
                 use_responses_api=False,
-                http_async_client=self._http,
+                http_async_client=self._pools[pool],
                 # Ours is the client; left to its default, the library warns about a transport it then does not use.
                 http_socket_options=(),
             )
-        return self._clients[model]
+        return self._clients[model, pool]
 
 
 def _wire(messages: Sequence[Message]) -> list[tuple[str, str]]:

@@ -99,7 +99,7 @@ class Rollups:
 
     async def _tick_off(self, ids: list[str], upto: int) -> None:
         waiting = {"_id": {"$in": ids}, "counted_seq": {"$lte": upto}}
-        unchanged = {**waiting, "uncounted": True, "history": {"$size": upto}}
+        unchanged = {**waiting, "history": {"$size": upto}}
         done = {"counted_seq": upto}
         if await self._jobs.update_many(unchanged, {"$set": {**done, "uncounted": False}}) < len(ids):
             # What changed meanwhile stays uncounted, from there on.

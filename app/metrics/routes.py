@@ -56,7 +56,7 @@ class SystemMetricsResponse(DayMetrics):
     api_version: Literal["v1"] = "v1"
 
 
-def _metrics(request: Request) -> SystemMetrics:
+async def _metrics(request: Request) -> SystemMetrics:
     metrics: SystemMetrics = request.app.state.system_metrics
     return metrics
 

@@ -7,7 +7,7 @@ job is open again. Entries never change, so the same slice of a history always g
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.jobs.history import read_history
@@ -17,6 +17,7 @@ from app.metrics.sketch import bucket_of
 ALL_TIME = "all"
 Key = tuple[str, str]
 TIMED = frozenset({Status.COMPLETED, Status.FAILED})
+MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,11 @@ class Tally:
         entry, sign = effect.entry, effect.sign
         self.increments["total"] += sign
         self.increments[f"statuses.{entry.status.value}"] += sign
-        if agent := job.get("selected_agent"):
-            self.increments[f"agents.{agent}"] += sign
+        if entry.label is not None:
+            self.increments[f"agents.{entry.label}"] += sign
         if entry.status in TIMED:
-            elapsed = max((entry.at - effect.began_at).total_seconds() * 1000, 0.0)
+            # A division keeps whole milliseconds whole, so that what is taken back leaves no residue.
+            elapsed = max((entry.at - effect.began_at) / MILLISECOND, 0.0)
             self.increments["latency.count"] += sign
             self.increments["latency.sum"] += sign * elapsed
             self.increments[f"latency.buckets.{bucket_of(elapsed)}"] += sign
@@ -55,7 +57,7 @@ class Tally:
 
 
 def tally(jobs: Iterable[Mapping[str, Any]]) -> dict[Key, Tally]:
-    """Increments by (tenant, day or ``all``) for the slice ``counted_seq < seq <= count_upto`` of each job."""
+    """Increments by (tenant, day or ``all``) for what each job's history holds behind ``counted_seq``."""
     tallies: dict[Key, Tally] = defaultdict(Tally)
     for job in jobs:
         for effect in _effects(job):
@@ -65,9 +67,9 @@ def tally(jobs: Iterable[Mapping[str, Any]]) -> dict[Key, Tally]:
 
 
 def _effects(job: Mapping[str, Any]) -> Iterator[Effect]:
-    """What counts in this slice: each final entry, and its withdrawal when a retry follows."""
+    """What counts in the part not yet counted: each final entry, and its withdrawal when a retry follows."""
     began_at, last = job["created_at"], None
-    for entry in read_history(job["history"][: job["count_upto"]]):
+    for entry in read_history(job["history"]):
         fresh = entry.seq > job["counted_seq"]
         if entry.status in FINAL:
             last = Effect(entry, began_at, 1)

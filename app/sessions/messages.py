@@ -1,7 +1,7 @@
 """The messages of a session: what a person asked and what an agent answered.
 
-A message is a projection of its task: it is written on the side, in batches, off the caller's path, and the roll-up
-inserts whatever a crash left out. Its id follows from the task, so writing it twice is harmless.
+A message is a projection of its task: it is written on the side, in batches, off the caller's path, and a chore
+of the sweep inserts whatever a crash left out. Its id follows from the task, so writing it twice is harmless.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ log = structlog.get_logger(__name__)
 COLLECTION = "messages"
 INDEXES = (Index(COLLECTION, (("tenant_id", 1), ("session_id", 1), ("created_at", 1))),)
 LONGEST_BACKLOG = 5_000
+GATHERING_PAUSE = 0.02
 
 Message = dict[str, Any]
 
@@ -77,3 +78,4 @@ class MessageLog:
                 await self.write(batch)
             except OrchestratorError as error:
                 log.warning("messages.not_written", error_type=error.code, count=len(batch))
+            await asyncio.sleep(GATHERING_PAUSE)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BeforeValidator
 
 from app.database.documents import Document
 from app.errors import Invalid
@@ -36,10 +37,13 @@ from app.tasks.schemas import (
 from app.tasks.service import TaskPage
 
 router = APIRouter(prefix="/v1", tags=["Tasks"])
+FIRST_YEAR, LAST_YEAR = 1970, 9998
+# A form that leaves a filter empty sends it all the same.
+EmptyIsNone = BeforeValidator(lambda value: value or None)
 TaskId = Annotated[str, Path(description="The id that `execute` answered.", examples=[EXAMPLE_ID])]
 
 
-def _api(request: Request) -> TaskApi:
+async def _api(request: Request) -> TaskApi:
     api: TaskApi = request.app.state.task_api
     return api
 
@@ -71,23 +75,30 @@ async def execute(
 
 
 async def _task_query(
-    status: Annotated[Status | None, Query(description="Only tasks in this status.")] = None,
-    agent_type: Annotated[str | None, Query(max_length=64, description="Only tasks of this kind of agent.")] = None,
-    session_id: Annotated[SessionId | None, Query(description="Only tasks of this session.")] = None,
-    created_after: Annotated[datetime | None, Query(description="Accepted at or after this time.")] = None,
-    created_before: Annotated[datetime | None, Query(description="Accepted before this time.")] = None,
+    status: Annotated[Status | None, EmptyIsNone, Query(description="Only tasks in this status.")] = None,
+    agent_type: Annotated[
+        str | None, EmptyIsNone, Query(max_length=64, description="Only tasks of this kind of agent.")
+    ] = None,
+    session_id: Annotated[SessionId | None, EmptyIsNone, Query(description="Only tasks of this session.")] = None,
+    created_after: Annotated[datetime | None, EmptyIsNone, Query(description="Accepted at or after this time.")] = None,
+    created_before: Annotated[datetime | None, EmptyIsNone, Query(description="Accepted before this time.")] = None,
     q: Annotated[
         str | None, Query(max_length=200, description="Words the task begins a word with, all of them.")
     ] = None,
 ) -> TaskQuery:
-    after, before = _in_utc(created_after), _in_utc(created_before)
+    after, before = _in_utc(created_after, "created_after"), _in_utc(created_before, "created_before")
     if after and before and after >= before:
         raise Invalid("created_after must be earlier than created_before", field="created_after")
-    return TaskQuery(status, agent_type, session_id, after, before, q)
+    return TaskQuery(status, agent_type, session_id, after, before, q or None)
 
 
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+def _in_utc(moment: datetime | None, field: str) -> datetime | None:
+    if moment is None:
+        return None
+    # A year from either end, so that no time zone leads out of the calendar.
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise Invalid(f"{field} must lie between the years {FIRST_YEAR} and {LAST_YEAR}", field=field)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 @router.get("/tasks", responses=responses(422, 503))
@@ -112,9 +123,11 @@ async def cancel_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) ->
 
 
 @router.post("/tasks/{task_id}/retry", status_code=202, responses=writing(404, 409))
-async def retry_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> TaskResponse:
+async def retry_task(
+    task_id: TaskId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey
+) -> TaskResponse:
     """Queue a failed or cancelled task again as a new series of attempts; its history is kept."""
-    return present_task(await api.tasks.retry(principal.tenant_id, task_id))
+    return present_task(await api.tasks.retry(principal.tenant_id, task_id, idempotency_key=idempotency_key))
 
 
 @router.get("/tasks/{task_id}/why", responses=responses(404, 503))

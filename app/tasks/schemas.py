@@ -1,8 +1,10 @@
 """What crosses the wire for a task. Field names are a contract with existing clients: add, never rename or remove."""
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -15,12 +17,20 @@ EXAMPLE_ID = "5f0c2a52-6f0b-4d0e-9c55-0d2b6d1f3a77"
 EXAMPLE_TIME = "2026-11-21T10:00:00.000Z"
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_HALF_PAIR = re.compile(r"[\ud800-\udfff]")
+
+
+def _is_visible(character: str) -> bool:
+    return not character.isspace() and category(character) not in {"Cc", "Cf"}
+
+
 def _is_clean_text(value: str) -> str:
-    if not value.strip():
+    if not any(_is_visible(character) for character in value):
         raise ValueError("the task is blank: say in words what is to be done")
-    if any((character < " " and character not in "\n\r\t") or character == "\x7f" for character in value):
+    if _CONTROL.search(value):
         raise ValueError("the task has control characters: only line breaks and tabs are allowed")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if _HALF_PAIR.search(value):
         raise ValueError("the task has characters that are not valid Unicode")
     return value
 
@@ -70,7 +80,7 @@ class ExecuteRequest(BaseModel):
         DEFAULT_PRIORITY, ge=0, le=9, description="9 goes first, 0 last, where the broker knows priorities."
     )
     deadline_seconds: float | None = Field(
-        None, gt=0, le=7 * 86_400, description="The task fails with DEADLINE_EXCEEDED unless it ends in time."
+        None, ge=0.001, le=7 * 86_400, description="The task fails with DEADLINE_EXCEEDED unless it ends in time."
     )
     metadata: Annotated[dict[MetadataKey, Scalar], AfterValidator(_is_small)] = Field(
         default_factory=dict, description="Your own labels, returned as they are; at most 4 KiB."

@@ -14,7 +14,8 @@ from app.http.idempotency import Idempotency
 from app.http.pagination import PageParams
 from app.ids import is_id, new_id
 from app.jobs.doorbell import Doorbell
-from app.jobs.models import Job, Status
+from app.jobs.history import read_history
+from app.jobs.models import Job, Reason, Status
 from app.jobs.store import JobFinished, JobNotFinished, JobStore
 from app.sessions.messages import MessageLog, user_message
 from app.tasks.models import (
@@ -135,11 +136,26 @@ class TaskService:
         self._signals.notify(task_id)
         return await self._repository.get(tenant_id, task_id)
 
-    async def retry(self, tenant_id: str, task_id: str) -> Document:
-        """Queue a failed or cancelled task again as a new series of attempts."""
+    async def retry(self, tenant_id: str, task_id: str, *, idempotency_key: str | None = None) -> Document:
+        """Queue a failed or cancelled task again as a new series of attempts; the same key does it once only."""
         _check_id(task_id)
+        request = new_id()
+        if idempotency_key is not None:
+            task = await self._repository.get(tenant_id, task_id)
+            request = await self._idempotency.reserve(
+                idempotency_key,
+                tenant_id=tenant_id,
+                route=f"POST /v1/tasks/{task_id}/retry",
+                body=None,
+                work_id=request,
+            )
+            if was_retried_by(task, request):
+                return task
+        return await self._retry(tenant_id, task_id, request)
+
+    async def _retry(self, tenant_id: str, task_id: str, request: str) -> Document:
         try:
-            job = await self._store.retry(tenant_id, task_id, reset=RESET_ON_RETRY)
+            job = await self._store.retry(tenant_id, task_id, reset=RESET_ON_RETRY, request=request)
         except NotFound as error:
             raise TaskNotFound(f"no task {task_id!r}", task_id=task_id) from error
         except JobNotFinished as error:
@@ -179,6 +195,11 @@ class TaskService:
         if job.status is Status.QUEUED:
             self._doorbell.ring(job.id, job.priority)
         self._signals.notify(job.id)
+
+
+def was_retried_by(task: Document, request: str) -> bool:
+    """Whether this very request has begun a series of attempts already."""
+    return any(entry.reason is Reason.RETRIED and entry.label == request for entry in read_history(task["history"]))
 
 
 def _check_id(task_id: str) -> None:

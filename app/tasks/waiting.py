@@ -31,6 +31,6 @@ class TaskWatch:
             while True:
                 progress = await self._repository.get_progress(tenant_id, task_id)
                 remaining = ends_at - time.monotonic()
-                if condition(progress) or remaining <= 0:
+                if condition(progress) or remaining <= 0 or waiter.must_end:
                     return await self._repository.get(tenant_id, task_id)
                 await waiter.wait(timedelta(seconds=remaining))

@@ -218,7 +218,7 @@ async def test_a_failed_job_can_begin_a_new_series_with_its_history_kept(jobs: J
     await jobs.enqueue(a_new_job())
     await jobs.settle(await claimed(jobs), Failed(ERROR), Evidence())
 
-    job = await jobs.retry(TENANT, "job-1", reset={"result": None})
+    job = await jobs.retry(TENANT, "job-1", reset={"result": None}, request="r1")
 
     assert (job.status, job.attempt, job.error) == (Status.QUEUED, 0, None)
     assert await reasons(jobs) == [Reason.ACCEPTED, Reason.CLAIMED, Reason.FAILED, Reason.RETRIED]
@@ -229,7 +229,7 @@ async def test_a_finished_job_cannot_be_retried(jobs: JobStore) -> None:
     await jobs.settle(await claimed(jobs), Finished(), Evidence())
 
     with pytest.raises(JobNotFinished, match="completed"):
-        await jobs.retry(TENANT, "job-1", reset={})
+        await jobs.retry(TENANT, "job-1", reset={}, request="r1")
 
 
 async def test_another_tenants_job_is_not_there(jobs: JobStore) -> None:
@@ -238,7 +238,7 @@ async def test_another_tenants_job_is_not_there(jobs: JobStore) -> None:
     with pytest.raises(NotFound):
         await jobs.cancel(OTHER_TENANT, "job-1")
     with pytest.raises(NotFound):
-        await jobs.retry(OTHER_TENANT, "job-1", reset={})
+        await jobs.retry(OTHER_TENANT, "job-1", reset={}, request="r1")
 
     assert (await jobs.get("job-1")).status is Status.QUEUED
 

@@ -229,7 +229,7 @@ async def test_a_retry_after_the_deadline_was_seen_is_not_failed_by_it(
     clock.advance(2 * SECOND)
     (overdue,) = await recovery.list_overdue()
     await jobs.cancel(TENANT, "job-1")
-    await jobs.retry(TENANT, "job-1", reset={})
+    await jobs.retry(TENANT, "job-1", reset={}, request="r1")
 
     failed = await recovery.fail_overdue(overdue)
 

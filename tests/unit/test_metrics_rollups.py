@@ -1,111 +1,399 @@
-"""Every finished job is counted once, wherever the counting was interrupted."""
+"""Every finished job is counted once, wherever the counting is interrupted and however many count at a time."""
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from app.database.documents import Database, Document, Documents
-from app.jobs.models import JobError
-from app.jobs.outcomes import Failed, Finished
+from app.ids import new_id
+from app.jobs.models import JobError, Status
+from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome, RetryAt
 from app.jobs.store import JobStore
 from app.jobs.transitions import Evidence
-from app.metrics.rollups import COLLECTION, Rollups
-from tests.job_builders import OTHER_TENANT, TENANT, FakeClock, a_new_job
+from app.metrics.rollups import BATCH, BATCHES_PER_PASS, COLLECTION, COUNTED, LEDGER, Rollups
+from app.metrics.sketch import bucket_of
+from app.metrics.tally import TIMED
+from tests.fakes.mongo import FakeCursor, fake_mongo
+from tests.job_builders import NOON, OTHER_TENANT, REDISPATCH, SECOND, TENANT, FakeClock, a_new_job
+
+FAILED = Failed(JobError("LLM_ERROR", "x"))
+OUTCOMES: tuple[Outcome, ...] = (Finished(), FAILED, Cancelled())
+AGENTS = ("CodeAgent", "ContentAgent", None)
+EVERYTHING = 10_000
 
 
 class Crash(Exception):
     """Stands for the process dying between two writes."""
 
 
-class FragileDocuments(Documents):
-    """Dies at the n-th bulk write."""
+@dataclass
+class Fate:
+    """What befalls one counter: it loiters before its operations, stalls before one of them, dies at a write."""
 
-    dies_at = 0
+    dies_at: int = 0
+    half: str = "before"
+    stalls_at: int = 0
+    dice: random.Random | None = None
+    operations: int = 0
+    writes: int = 0
+    commands: Counter[str] = field(default_factory=Counter)
+    stalled: asyncio.Event = field(default_factory=asyncio.Event)
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def update_many(self, where: Any, update: Any) -> int:
-        self.dies_at -= 1
-        if self.dies_at == 0:
+    async def read(self) -> None:
+        self.operations += 1
+        for _ in range(self.dice.randrange(12) if self.dice else 0):
+            await asyncio.sleep(0)
+        if self.operations == self.stalls_at:
+            self.stalled.set()
+            await self.woken.wait()
+
+    async def write(self, doing: Any) -> Any:
+        await self.read()
+        self.writes += 1
+        self._die("before")
+        try:
+            return await doing()
+        finally:  # a refused write, too, is one after which a process can die
+            self._die("after")
+
+    def _die(self, half: str) -> None:
+        if self.writes == self.dies_at and half == self.half:
             raise Crash
-        return await super().update_many(where, update)
 
 
-async def ignore(_batch: Sequence[Document]) -> None:
-    """Nothing else is kept in step here."""
+class LateCursor(FakeCursor):
+    def __init__(self, inner: Any, fate: Fate) -> None:
+        super().__init__(inner)
+        self._fate = fate
+
+    async def to_list(self, length: int | None = None) -> list[Document]:
+        await self._fate.read()
+        return await super().to_list(length)
 
 
-def rollups_over(jobs: Documents, database: Database) -> Rollups:
-    return Rollups(jobs, Documents(database[COLLECTION]), also=ignore)
+class Collection:
+    """A collection as one counter sees it. Like the real one it updates many documents one by one."""
+
+    def __init__(self, inner: Any, fate: Fate) -> None:
+        self._inner = inner
+        self._fate = fate
+        self.name = inner.name
+
+    def find(self, *args: Any) -> LateCursor:
+        self._fate.commands["find"] += 1
+        return LateCursor(self._inner.find(*args)._inner, self._fate)
+
+    async def find_one(self, *args: Any) -> Any:
+        self._fate.commands["find_one"] += 1
+        await self._fate.read()
+        return await self._inner.find_one(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any, **options: Any) -> Any:
+            self._fate.commands[name] += 1
+            return await self._fate.write(lambda: getattr(self._inner, name)(*args, **options))
+
+        return call
+
+    async def update_many(self, where: Mapping[str, Any], update: Any) -> Any:
+        self._fate.commands["update_many"] += 1
+        await self._fate.read()
+        modified = 0
+        for found in await self._inner.find(where, {"_id": 1}).to_list():
+            one = {**where, "_id": found["_id"]}
+            modified += (await self._fate.write(partial(self._inner.update_one, one, update))).modified_count
+        return SimpleNamespace(modified_count=modified)
 
 
-async def finish(jobs: JobStore, job_id: str, *, tenant: str = TENANT, fails: bool = False) -> None:
-    await jobs.enqueue(a_new_job(job_id, tenant_id=tenant, fields={"selected_agent": "CodeAgent"}))
+def a_world() -> tuple[Database, JobStore]:
+    database = fake_mongo()["tests"]
+    return database, JobStore(Documents(database["jobs"]), clock=FakeClock(), redispatch=REDISPATCH)
+
+
+def a_counter(database: Database, fate: Fate | None = None, *, batch_size: int = BATCH) -> Rollups:
+    def documents(name: str) -> Documents:
+        inner: Any = database[name]
+        return Documents(inner if fate is None else cast("Any", Collection(inner, fate)))
+
+    return Rollups(documents("jobs"), documents(COLLECTION), documents(COUNTED), batch_size=batch_size)
+
+
+async def finish(
+    jobs: JobStore,
+    job_id: str,
+    outcome: Outcome | None = None,
+    *,
+    tenant: str = TENANT,
+    label: str | None = "CodeAgent",
+    attempts: int = 1,
+) -> None:
+    await jobs.enqueue(a_new_job(job_id, tenant_id=tenant))
+    for _ in range(attempts - 1):
+        await attempt(jobs, job_id, RetryAt(NOON))
+    await attempt(jobs, job_id, outcome or Finished(), label)
+
+
+async def attempt(jobs: JobStore, job_id: str, outcome: Outcome, label: str | None = None) -> None:
     job = await jobs.claim(job_id, worker="w1")
     assert job is not None
-    await jobs.settle(job, Failed(JobError("LLM_ERROR", "x")) if fails else Finished(), Evidence())
+    await jobs.settle(job, outcome, Evidence(label=label))
 
 
-async def totals(database: Database, tenant: str = TENANT) -> dict[str, Any]:
-    document = await Documents(database[COLLECTION]).find_one({"_id": f"{tenant}:all"})
-    return document or {}
+async def retry(jobs: JobStore, job_id: str) -> None:
+    tenant = (await jobs.get(job_id)).tenant_id
+    await jobs.retry(tenant, job_id, reset={"selected_agent": None}, request=new_id())
 
 
-async def test_finished_jobs_are_counted_once(jobs: JobStore, documents: Documents, database: Database) -> None:
-    rollups = rollups_over(documents, database)
+async def finish_a_mixture(jobs: JobStore) -> None:
+    """Two tenants, three final states, histories of four lengths, one of them open again."""
+    await finish(jobs, "job-1")
+    await finish(jobs, "job-2", FAILED, label="ContentAgent", attempts=2)
+    await finish(jobs, "job-3", tenant=OTHER_TENANT, attempts=3)
+    await finish(jobs, "job-4", FAILED, label=None)
+    await retry(jobs, "job-4")
+    await finish(jobs, "job-5", Cancelled())
+
+
+Counts = dict[tuple[str, str], Counter[str]]
+
+
+async def truth(database: Database) -> Counts:
+    """What the histories say, read independently of the code under test: a job counts as what it is now."""
+    counts: Counts = {}
+    for job in await database["jobs"].find({}).to_list():
+        last = job["history"][-1]
+        if not Status(last["status"]).is_final:
+            continue
+        began_at = max([job["created_at"], *(one["at"] for one in job["history"] if one["reason"] == "retried")])
+        elapsed = (last["at"] - began_at) / timedelta(milliseconds=1)
+        for period in ("all", last["at"].date().isoformat()):
+            counter = counts.setdefault((job["tenant_id"], period), Counter())
+            counter.update({"total": 1, f"statuses.{last['status']}": 1})
+            if "label" in last:
+                counter[f"agents.{last['label']}"] += 1
+            if last["status"] in TIMED:
+                counter.update({"latency.count": 1, f"latency.buckets.{bucket_of(elapsed)}": 1})
+                counter["latency.sum"] += int(elapsed)
+    return counts
+
+
+async def counted(database: Database) -> Counts:
+    counts: Counts = {}
+    for rollup in await database[COLLECTION].find({"_id": {"$ne": LEDGER}}).to_list():
+        numbers = {name: rollup.get(name, {}) for name in ("total", "statuses", "agents", "latency")}
+        # A counter that went back to zero says the same as none.
+        if nonzero := {path: number for path, number in _flat(numbers) if number}:
+            counts[rollup["tenant_id"], rollup["period"]] = Counter(nonzero)
+    return counts
+
+
+def _flat(numbers: Mapping[str, Any], prefix: str = "") -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    for name, value in numbers.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", value))
+    return found
+
+
+async def count_everything(database: Database, *, batch_size: int = BATCH) -> None:
+    """What later passes of an undisturbed process do."""
+    while await a_counter(database, batch_size=batch_size).count_finished():
+        pass
+
+
+async def is_exact(database: Database) -> bool:
+    open_batch = await database[COLLECTION].find_one({"_id": LEDGER, "batch": {"$ne": None}})
+    left = await database["jobs"].count_documents({"uncounted": True})
+    return open_batch is None and left == 0 and await counted(database) == await truth(database)
+
+
+async def totals(database: Database) -> dict[str, Any]:
+    return await database[COLLECTION].find_one({"_id": f"{TENANT}:all"}) or {}
+
+
+async def test_finished_jobs_are_counted_once(jobs: JobStore, database: Database) -> None:
+    rollups = a_counter(database)
     for number in range(5):
         await finish(jobs, f"job-{number}")
 
-    counted = [await rollups.count_finished(), await rollups.count_finished()]
+    results = [await rollups.count_finished(), await rollups.count_finished()]
 
-    assert counted == [5, 0]
+    assert results == [5, 0]
     assert (await totals(database))["total"] == 5
     assert (await totals(database))["agents"] == {"CodeAgent": 5}
 
 
-async def test_tenants_are_counted_apart(jobs: JobStore, documents: Documents, database: Database) -> None:
-    await finish(jobs, "ours")
-    await finish(jobs, "theirs", tenant=OTHER_TENANT)
+async def test_a_retried_job_moves_from_one_state_and_agent_to_another(jobs: JobStore, database: Database) -> None:
+    await finish(jobs, "job-1", FAILED, label="CodeAgent")
+    await count_everything(database)
+    await retry(jobs, "job-1")
+    await count_everything(database)
+    while_open = await counted(database)
 
-    await rollups_over(documents, database).count_finished()
+    await attempt(jobs, "job-1", Finished(), "ContentAgent")
+    await count_everything(database)
 
-    assert (await totals(database))["total"] == 1
-    assert (await totals(database, OTHER_TENANT))["total"] == 1
-
-
-@pytest.mark.parametrize("dies_at", range(1, 5))
-async def test_a_crash_anywhere_in_between_counts_nothing_twice_and_leaves_nothing_out(
-    jobs: JobStore, database: Database, dies_at: int
-) -> None:
-    fragile = FragileDocuments(database["jobs"])
-    fragile.dies_at = dies_at
-    for number in range(3):
-        await finish(jobs, f"job-{number}", fails=number == 0)
-
-    try:
-        await rollups_over(fragile, database).count_finished()
-    except Crash:
-        await finish(jobs, "job-after-the-crash")
-    await rollups_over(Documents(database["jobs"]), database).count_finished()
-
-    expected = 3 if dies_at > 3 else 4
-    assert (await totals(database))["total"] == expected
-    assert await Documents(database["jobs"]).count({"uncounted": True}, limit=10) == 0
-
-
-async def test_a_retried_job_moves_from_failed_to_completed(
-    jobs: JobStore, documents: Documents, database: Database, clock: FakeClock
-) -> None:
-    rollups = rollups_over(documents, database)
-    await finish(jobs, "job-1", fails=True)
-    await rollups.count_finished()
-    await jobs.retry(TENANT, "job-1", reset={})
-    await rollups.count_finished()
-    while_open = (await totals(database))["total"]
-
-    job = await jobs.claim("job-1", worker="w1")
-    assert job is not None
-    await jobs.settle(job, Finished(), Evidence())
-    await rollups.count_finished()
-
-    assert while_open == 0
+    assert while_open == {}
     assert (await totals(database))["statuses"] == {"failed": 0, "completed": 1}
+    assert (await totals(database))["agents"] == {"CodeAgent": 0, "ContentAgent": 1}
+
+
+async def test_a_roll_up_of_a_version_without_numbered_batches_is_continued(jobs: JobStore, database: Database) -> None:
+    await database[COLLECTION].insert_one({"_id": f"{TENANT}:all", "tenant_id": TENANT, "period": "all", "total": 7})
+    await finish(jobs, "job-1")
+
+    await a_counter(database).count_finished()
+
+    assert (await totals(database))["total"] == 8
+
+
+async def test_a_pass_is_bounded_and_the_next_goes_on(jobs: JobStore, database: Database) -> None:
+    for number in range(2 * BATCHES_PER_PASS + 1):
+        await finish(jobs, f"job-{number}")
+    rollups = a_counter(database, batch_size=2)
+
+    results = [await rollups.count_finished() for _ in range(3)]
+
+    assert results == [2 * BATCHES_PER_PASS, 1, 0]
+
+
+async def test_a_batch_costs_a_handful_of_operations(jobs: JobStore, database: Database) -> None:
+    for number in range(60):
+        await finish(jobs, f"job-{number}", attempts=1 + number % 2)
+    fate = Fate()
+
+    await a_counter(database, fate).count_finished()
+
+    # The ledger and the jobs are read; the batch is sealed, added to a day and to all time, ticked off for two lengths
+    # of history, left for others and closed; it was not full, so that nothing more is looked for.
+    assert fate.commands == {"find_one": 1, "find": 1, "update_one": 4, "update_many": 2, "insert_many": 1}
+
+
+async def test_a_batch_leaves_the_ids_of_its_jobs(jobs: JobStore, database: Database) -> None:
+    await finish_a_mixture(jobs)
+
+    await a_counter(database).count_finished()
+
+    (batch,) = await database[COUNTED].find({}).to_list()
+    assert sorted(batch["jobs"]) == [f"job-{number}" for number in range(1, 6)]
+
+
+async def dies_counting(database: Database, fate: Fate, batch_size: int = BATCH) -> bool:
+    try:
+        await a_counter(database, fate, batch_size=batch_size).count_finished()
+    except Crash:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("half", ["before", "after"])
+@pytest.mark.parametrize("batch_size", [1, 2, BATCH])
+async def test_a_crash_at_any_write_counts_nothing_twice_and_leaves_nothing_out(batch_size: int, half: str) -> None:
+    for dies_at in range(1, EVERYTHING):
+        database, jobs = a_world()
+        await finish_a_mixture(jobs)
+        died = await dies_counting(database, Fate(dies_at=dies_at, half=half), batch_size)
+        await retry(jobs, "job-2")
+        await attempt(jobs, "job-4", Finished(), "EchoAgent")
+        await count_everything(database, batch_size=batch_size)
+
+        assert await is_exact(database), dies_at
+        if not died:
+            break
+    assert dies_at > 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("half", ["before", "after"])
+async def test_a_crash_at_any_write_while_recovering_from_any_crash_is_as_harmless(half: str) -> None:
+    first = died_first = 1
+    while died_first:
+        second = died_second = 1
+        while died_second:
+            database, jobs = a_world()
+            await finish_a_mixture(jobs)
+            died_first = await dies_counting(database, Fate(dies_at=first, half=half))
+            await retry(jobs, "job-2")
+            died_second = await dies_counting(database, Fate(dies_at=second, half=half))
+            await count_everything(database)
+
+            assert await is_exact(database), (first, second)
+            second += 1
+        first += 1
+    assert first > 10
+
+
+@pytest.mark.slow
+async def test_a_counter_that_wakes_after_sixty_batches_adds_nothing() -> None:
+    for stalls_at in range(1, EVERYTHING):
+        database, jobs = a_world()
+        await finish_a_mixture(jobs)
+        stalled = Fate(stalls_at=stalls_at)
+        late = asyncio.create_task(a_counter(database, stalled, batch_size=3).count_finished())
+        waiting = asyncio.create_task(stalled.stalled.wait())
+        await asyncio.wait({late, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if late.done():
+            waiting.cancel()
+            break
+        await retry(jobs, "job-2")
+        for number in range(60):
+            await finish(jobs, f"later-{number}")
+        await count_everything(database, batch_size=1)
+        stalled.woken.set()
+        await late
+
+        assert await is_exact(database), stalls_at
+    assert stalls_at > 15
+
+
+async def live(jobs: JobStore, clock: FakeClock, dice: random.Random) -> None:
+    """Jobs finish, fail, are cancelled and are retried, at any time of any day."""
+    for number in range(25):
+        clock.advance(SECOND * dice.randrange(20_000))
+        await finish(
+            jobs,
+            f"job-{number}",
+            dice.choice(OUTCOMES),
+            tenant=dice.choice([TENANT, OTHER_TENANT]),
+            label=dice.choice(AGENTS),
+            attempts=dice.randrange(1, 4),
+        )
+        again = f"job-{dice.randrange(number + 1)}"
+        if (await jobs.get(again)).status in {Status.FAILED, Status.CANCELLED}:
+            await retry(jobs, again)
+            if dice.random() < 0.7:
+                clock.advance(SECOND * dice.randrange(100))
+                await attempt(jobs, again, dice.choice(OUTCOMES), dice.choice(AGENTS))
+
+
+async def count_again_and_again(database: Database, dice: random.Random, batch_size: int) -> None:
+    for _ in range(12):
+        fate = Fate(dice=dice, dies_at=dice.randrange(1, 40), half=dice.choice(["before", "after"]))
+        await dies_counting(database, fate, batch_size)
+
+
+@pytest.mark.parametrize("counters", [2, 3])
+@pytest.mark.parametrize("seed", range(25))
+async def test_counters_at_the_same_time_count_exactly_while_jobs_go_on(
+    clock: FakeClock, database: Database, seed: int, counters: int
+) -> None:
+    dice = random.Random(seed)
+    jobs = JobStore(Documents(database["jobs"]), clock=clock, redispatch=REDISPATCH)
+    batch_size = dice.choice([1, 2, 3, BATCH])
+
+    at_once = (count_again_and_again(database, dice, batch_size) for _ in range(counters))
+    await asyncio.gather(live(jobs, clock, dice), *at_once)
+    await count_everything(database, batch_size=batch_size)
+
+    assert await is_exact(database)

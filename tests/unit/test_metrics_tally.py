@@ -17,32 +17,24 @@ TODAY = NOON.date().isoformat()
 COMPLETED = [
     new_entry(Status.QUEUED, NOON, Reason.ACCEPTED),
     new_entry(Status.PROCESSING, NOON + SECOND, Reason.CLAIMED),
-    new_entry(Status.COMPLETED, NOON + 2 * SECOND, Reason.FINISHED),
+    new_entry(Status.COMPLETED, NOON + 2 * SECOND, Reason.FINISHED, label="CodeAgent"),
 ]
 FAILED_THEN_COMPLETED = [
     new_entry(Status.QUEUED, NOON, Reason.ACCEPTED),
     new_entry(Status.PROCESSING, NOON, Reason.CLAIMED),
-    new_entry(Status.FAILED, NOON + SECOND, Reason.FAILED),
+    new_entry(Status.FAILED, NOON + SECOND, Reason.FAILED, label="CodeAgent"),
     new_entry(Status.QUEUED, NOON + 100 * SECOND, Reason.RETRIED),
     new_entry(Status.PROCESSING, NOON + 101 * SECOND, Reason.CLAIMED),
-    new_entry(Status.COMPLETED, NOON + 103 * SECOND, Reason.FINISHED),
+    new_entry(Status.COMPLETED, NOON + 103 * SECOND, Reason.FINISHED, label="ContentAgent"),
 ]
 
 
-def a_counted_job(history: list[dict[str, Any]], *, counted: int = 0, upto: int | None = None) -> dict[str, Any]:
-    return {
-        "_id": "t1",
-        "tenant_id": TENANT,
-        "selected_agent": "CodeAgent",
-        "created_at": NOON,
-        "history": history,
-        "counted_seq": counted,
-        "count_upto": len(history) if upto is None else upto,
-    }
+def a_finished_job(history: list[dict[str, Any]], *, counted: int = 0) -> dict[str, Any]:
+    return {"_id": "t1", "tenant_id": TENANT, "created_at": NOON, "history": history, "counted_seq": counted}
 
 
 def test_a_finished_job_counts_for_its_day_and_for_all_time() -> None:
-    tallies = tally([a_counted_job(COMPLETED)])
+    tallies = tally([a_finished_job(COMPLETED)])
 
     assert set(tallies) == {(TENANT, TODAY), (TENANT, ALL_TIME)}
     sums = tallies[TENANT, TODAY].increments
@@ -53,25 +45,51 @@ def test_a_finished_job_counts_for_its_day_and_for_all_time() -> None:
 
 
 def test_what_was_counted_before_is_not_counted_again() -> None:
-    assert tally([a_counted_job(COMPLETED, counted=3)]) == {}
+    assert tally([a_finished_job(COMPLETED, counted=3)]) == {}
 
 
 def test_a_retry_takes_back_the_failure_it_follows() -> None:
-    sums = tally([a_counted_job(FAILED_THEN_COMPLETED)])[TENANT, TODAY].increments
+    sums = tally([a_finished_job(FAILED_THEN_COMPLETED)])[TENANT, TODAY].increments
 
     assert sums["total"] == 1
     assert sums["statuses.failed"] == 0
     assert sums["statuses.completed"] == 1
+    assert sums["agents.CodeAgent"] == 0
+    assert sums["agents.ContentAgent"] == 1
     assert sums["latency.count"] == 1
     assert sums["latency.sum"] == 3000
 
 
+def test_what_is_taken_back_was_the_agent_of_that_time_whatever_the_job_says_now() -> None:
+    now = {"selected_agent": "EchoAgent"}
+
+    before = tally([{**a_finished_job(FAILED_THEN_COMPLETED[:3]), **now}])[TENANT, ALL_TIME].increments
+    after = tally([{**a_finished_job(FAILED_THEN_COMPLETED[:4], counted=3), **now}])[TENANT, ALL_TIME].increments
+
+    assert (before["agents.CodeAgent"], after["agents.CodeAgent"]) == (1, -1)
+    assert "agents.EchoAgent" not in {**before, **after}
+
+
+def test_a_job_that_ended_before_it_had_an_agent_counts_for_none() -> None:
+    cancelled = [COMPLETED[0], new_entry(Status.CANCELLED, NOON, Reason.CANCELLED)]
+
+    sums = tally([a_finished_job(cancelled)])[TENANT, ALL_TIME].increments
+
+    assert sums == {"total": 1, "statuses.cancelled": 1}
+
+
+def test_whole_milliseconds_stay_whole() -> None:
+    took = [new_entry(Status.COMPLETED, NOON + timedelta(milliseconds=1001), Reason.FINISHED)]
+
+    assert tally([a_finished_job(took)])[TENANT, ALL_TIME].increments["latency.sum"] == 1001
+
+
 @given(split=st.integers(0, 6))
 def test_counting_in_two_passes_gives_the_same_sums_as_in_one(split: int) -> None:
-    whole = tally([a_counted_job(FAILED_THEN_COMPLETED)])[TENANT, ALL_TIME].increments
+    whole = tally([a_finished_job(FAILED_THEN_COMPLETED)])[TENANT, ALL_TIME].increments
     passes = [
-        tally([a_counted_job(FAILED_THEN_COMPLETED, upto=split)]),
-        tally([a_counted_job(FAILED_THEN_COMPLETED, counted=split)]),
+        tally([a_finished_job(FAILED_THEN_COMPLETED[:split])]),
+        tally([a_finished_job(FAILED_THEN_COMPLETED, counted=split)]),
     ]
 
     summed: dict[str, float] = {}
@@ -98,4 +116,4 @@ def test_nothing_counted_has_no_quantile() -> None:
 def test_a_day_ends_at_midnight_utc() -> None:
     late = [new_entry(Status.COMPLETED, NOON + timedelta(hours=13), Reason.FINISHED)]
 
-    assert (TENANT, "2026-11-22") in tally([a_counted_job(late)])
+    assert (TENANT, "2026-11-22") in tally([a_finished_job(late)])
