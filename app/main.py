@@ -5,6 +5,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -13,8 +14,10 @@ from fastapi.responses import PlainTextResponse
 from pymongo.errors import PyMongoError
 
 from app.bootstrap.core import Core, build_core
+from app.cancellation import stop
 from app.database.idempotency import Reservations
 from app.errors import OrchestratorError
+from app.events.stream import StreamOver
 from app.http.client_address import ClientAddresses
 from app.http.health import HealthCheck, Probe, health_router
 from app.http.idempotency import Idempotency
@@ -45,7 +48,7 @@ DESCRIPTION = (
 )
 EXIT_MISCONFIGURED = 2
 CLOCK_PAUSE = 10.0
-STOP_ROUNDS = 10
+STOP_PATIENCE = timedelta(seconds=2)
 CoreFactory = Callable[[Settings, Metrics], Core]
 
 
@@ -64,12 +67,18 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
         lifespan=partial(_lifespan, build=lambda: core_factory(settings, metrics), limiter=limiter, tokens=tokens),
         redoc_url=None,
     )
+    app.add_exception_handler(StreamOver, _nothing_more)
     app.include_router(task_routes.router)
     app.include_router(metric_routes.router)
     if settings.prometheus_enabled:
         app.include_router(_prometheus_router(metrics))
     _install_edges(app, settings, limiter, tokens, metrics)
     return app
+
+
+async def _nothing_more(_request: Request, _error: Exception) -> Response:
+    # The one answer that keeps an EventSource from asking again.
+    return Response(status_code=204)
 
 
 def _install_edges(
@@ -140,17 +149,9 @@ async def _lifespan(
     upkeep = asyncio.create_task(_keep_store_ready(core), name="store-upkeep")
     log.info("api.started", version=VERSION)
     yield
-    await _stop(upkeep)
+    await stop(upkeep, patience=STOP_PATIENCE)
     await limiter.close()
     await core.close()
-
-
-async def _stop(task: "asyncio.Task[None]") -> None:
-    # Asked again and again: a driver may swallow one cancellation.
-    for _ in range(STOP_ROUNDS):
-        task.cancel()
-        if (await asyncio.wait({task}, timeout=0.2))[0]:
-            return
 
 
 async def _keep_store_ready(core: Core) -> None:

@@ -87,7 +87,7 @@ def _given(request: Request, *names: str) -> bool:
 def _store(request: Request, ports: Ports, binaries: Binaries, urls: dict[str, str]) -> list[Part]:
     if _given(request, "mongo_uri"):
         return []
-    urls["MONGO_URI"] = f"mongodb://{LOOPBACK}:{ports.store}/?directConnection=true"
+    urls["MONGO_URI"] = f"mongodb://{LOOPBACK}:{ports.store}/?directConnection=true&retryWrites=false"
     if binaries.mongod is None:
         argv = _module("app.devstack.store", "--port", str(ports.store), "--data-dir", str(request.data_dir / STORE))
     else:

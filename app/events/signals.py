@@ -13,6 +13,8 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.cancellation import stop
+
 log = structlog.get_logger(__name__)
 
 CHANNEL = "orchestrator:changed"
@@ -20,7 +22,9 @@ CHANNEL = "orchestrator:changed"
 TRUST_CONNECTED = timedelta(seconds=2)
 TRUST_DISCONNECTED = timedelta(milliseconds=250)
 GATHERING_PAUSE = 0.004
+FEW = 2
 RECONNECT_PAUSE = timedelta(seconds=1)
+STOP_PATIENCE = timedelta(seconds=1)
 
 
 class Waiter:
@@ -80,8 +84,7 @@ class Signals:
     async def close(self) -> None:
         for task in (self._listener, self._sender):
             if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await stop(task, patience=STOP_PATIENCE)
         if self._redis is not None:
             await self._redis.aclose()
 
@@ -114,8 +117,9 @@ class Signals:
                 await redis.publish(CHANNEL, "\n".join(batch))
             except (RedisError, OSError) as error:
                 log.debug("signals.not_sent", error=type(error).__name__)
-            # Under load a message carries many wake-ups; a lone one has gone out at once.
-            await asyncio.sleep(GATHERING_PAUSE)
+            if len(batch) > FEW:
+                # Under load a message carries many wake-ups; when there is little to do each goes out at once.
+                await asyncio.sleep(GATHERING_PAUSE)
 
     async def _listen_for_ever(self, redis: "Redis") -> None:
         while True:

@@ -67,6 +67,17 @@ async def _read_patiently(read: ReadJob, waiter: Waiter) -> Document:
             await waiter.wait(LONGEST_WAIT)
 
 
+class StreamOver(Exception):
+    """The client has seen the last event there will ever be."""
+
+
+def check_not_over(job: Document, last_seen: int | None) -> None:
+    """Raises `StreamOver`: an `EventSource` that is answered with an empty stream would ask again for ever."""
+    history = read_history(job["history"])
+    if last_seen == len(history) and history[-1].status.is_final:
+        raise StreamOver
+
+
 def read_last_event_id(value: str | None) -> int | None:
     """The place a client resumes at; None (begin with the current status) for anything that is not one."""
     if value is None or not value.isascii() or not value.isdigit() or len(value) > 9:

@@ -6,7 +6,7 @@ from typing import Any
 
 import uvicorn
 
-DRAIN_SECONDS = 5
+DRAIN_SECONDS = 3
 MAX_HEADER_BYTES = 32 * 1024
 
 

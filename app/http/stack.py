@@ -16,6 +16,7 @@ from app.observability.metrics import Metrics
 from app.settings import Settings
 
 _EXPOSED = [
+    "Idempotent-Replayed",
     "Location",
     "Preference-Applied",
     "RateLimit",

@@ -63,7 +63,7 @@ class Authentication:
         if not self._keyring.is_open:
             state[CALLER] = principal.key_id
         bind(tenant_id=principal.tenant_id)
-        require(principal, action_of(scope["method"]))
+        require(principal, action_of(scope["method"], scope["path"]))
 
     def _principal(self, scope: Scope) -> Principal:
         presented = _presented_key(scope)

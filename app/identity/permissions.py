@@ -14,6 +14,8 @@ class Action(StrEnum):
 
 
 _READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# It makes a token that reads a stream, and whoever may read the stream may have one.
+_READING_POST = "/events/token"
 _PERMITTED = {
     Role.VIEWER: frozenset({Action.READ}),
     Role.MEMBER: frozenset({Action.READ, Action.WRITE}),
@@ -25,6 +27,7 @@ def may(role: Role, action: Action) -> bool:
     return action in _PERMITTED[role]
 
 
-def action_of(method: str) -> Action:
-    """The least an HTTP method needs; a method nobody knows counts as a write."""
-    return Action.READ if method in _READING_METHODS else Action.WRITE
+def action_of(method: str, path: str) -> Action:
+    """The least a request needs; a method nobody knows counts as a write."""
+    reads = method in _READING_METHODS or (method == "POST" and path.endswith(_READING_POST))
+    return Action.READ if reads else Action.WRITE

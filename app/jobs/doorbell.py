@@ -70,6 +70,9 @@ class Doorbell:
 
     async def measure_depth(self) -> int | None:
         """Messages that wait in the queue; None when the broker cannot say."""
+        if not self._answers:
+            # A ring is being repeated until it is taken; asking beside it would only wait as long as it does.
+            return None
         try:
             return await asyncio.wait_for(asyncio.to_thread(self._ask_depth), DEPTH_PATIENCE)
         except Exception as error:  # noqa: BLE001 - every broker has errors of its own, and all mean "cannot say"

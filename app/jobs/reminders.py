@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from app.cancellation import stop
 from app.clock import Clock
 from app.errors import OrchestratorError
 from app.jobs.models import Job
@@ -40,7 +41,7 @@ class Reminders:
         due = [task for task, at in self._pending.items() if at <= now]
         later = [task for task, at in self._pending.items() if at > now]
         for task in later:
-            task.cancel()
+            await stop(task, patience=timedelta(milliseconds=200))
         if due:
             await asyncio.wait(due, timeout=CLOSING_PATIENCE)
 

@@ -4,9 +4,11 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import structlog
 
+from app.cancellation import stop
 from app.clock import Clock
 from app.database.documents import Document
 from app.errors import AttemptTimeout, DeadlineExceeded, ExecutionError, LeaseLost, OrchestratorError, Unavailable
@@ -46,6 +48,7 @@ class RunningJob:
     def __init__(self, attempt: Attempt, work: Work) -> None:
         self.attempt = attempt
         self.stopped: Stop | None = None
+        self.told = asyncio.Event()
         self._work = work
 
     @property
@@ -56,6 +59,7 @@ class RunningJob:
         """Cancel the handler's coroutine. A lost lease outranks every other reason: nothing may be written then."""
         if self.stopped is None or why is Stop.LEASE_LOST:
             self.stopped = why
+        self.told.set()
         self._work.cancel()
 
 
@@ -159,12 +163,13 @@ class JobRunner:
         limit = self._attempt_timeout
         if running.job.deadline_at is not None:
             limit = min(limit, running.job.deadline_at - self._clock())
-        done, _ = await asyncio.wait({work}, timeout=max(limit.total_seconds(), 0))
-        timed_out = not done and running.stopped is None
-        if timed_out:
-            work.cancel()
+        told = asyncio.ensure_future(running.told.wait())
+        either: set[asyncio.Future[Any]] = {work, told}
+        await asyncio.wait(either, timeout=max(limit.total_seconds(), 0), return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        timed_out = not work.done() and running.stopped is None
         if not work.done():
-            await asyncio.wait({work}, timeout=STOP_PATIENCE.total_seconds())
+            await stop(work, patience=STOP_PATIENCE)
         return self._conclude(running, work, timed_out=timed_out)
 
     def _conclude(self, running: RunningJob, work: Work, *, timed_out: bool) -> Outcome | None:

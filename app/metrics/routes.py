@@ -1,12 +1,12 @@
 """The HTTP routes of the system's own numbers."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, Field
 
 from app.http.openapi import responses
+from app.http.timestamps import Timestamp
 from app.identity.authentication import CurrentPrincipal
 from app.metrics.service import SystemMetrics
 
@@ -28,8 +28,8 @@ class AllTimeMetrics(BaseModel):
     tasks_per_agent: dict[str, int]
     avg_latency_ms: float
     p95_latency_ms: float
-    first_task_at: datetime | None
-    last_task_at: datetime | None
+    first_task_at: Timestamp | None
+    last_task_at: Timestamp | None
 
 
 class WorkerDetails(BaseModel):
@@ -39,7 +39,7 @@ class WorkerDetails(BaseModel):
     slots: int
     in_flight: int
     version: str
-    started_at: datetime
+    started_at: Timestamp
 
 
 class SystemMetricsResponse(DayMetrics):

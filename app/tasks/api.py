@@ -51,4 +51,4 @@ class TaskApi:
     async def _count_ahead(self, task: Document) -> int:
         if task["status"] != Status.QUEUED:
             return 0
-        return await self.repository.count_ahead(task["created_at"], limit=MOST_AHEAD)
+        return await self.repository.count_ahead(task["created_at"], now=self.clock(), limit=MOST_AHEAD)

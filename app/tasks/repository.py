@@ -68,11 +68,10 @@ class TaskRepository:
     async def count(self, tenant_id: str, query: TaskQuery) -> int:
         return await self._documents.of_tenant(tenant_id).count(_where(query), limit=MOST_COUNTED)
 
-    async def count_ahead(self, created_at: datetime, *, limit: int) -> int:
-        """How many queued tasks, of whatever tenant, were accepted before this moment."""
-        return await self._documents.count(
-            {"status": Status.QUEUED.value, "created_at": {"$lt": created_at}}, limit=limit
-        )
+    async def count_ahead(self, created_at: datetime, *, now: datetime, limit: int) -> int:
+        """How many due tasks, of whatever tenant, were accepted before this moment and still wait."""
+        ahead = {"status": Status.QUEUED.value, "not_before": {"$lte": now}, "created_at": {"$lt": created_at}}
+        return await self._documents.count(ahead, limit=limit)
 
 
 def _where(query: TaskQuery) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, StringConstraints
 
 from app.database.documents import Document
 from app.errors import Invalid
-from app.events.stream import read_last_event_id, stream_history
+from app.events.stream import check_not_over, read_last_event_id, stream_history
 from app.http.idempotency import IdempotencyKey
 from app.http.openapi import responses, writing
 from app.http.pagination import Cursor as ListCursor
@@ -39,6 +39,7 @@ from app.tasks.service import TaskPage
 router = APIRouter(prefix="/v1", tags=["Tasks"])
 FIRST_YEAR, LAST_YEAR = 1970, 9998
 # A form that leaves a filter empty sends it all the same.
+AgentType = Annotated[str, StringConstraints(max_length=64)]
 EmptyIsNone = BeforeValidator(lambda value: value or None)
 TaskId = Annotated[str, Path(description="The id that `execute` answered.", examples=[EXAMPLE_ID])]
 
@@ -76,9 +77,7 @@ async def execute(
 
 async def _task_query(
     status: Annotated[Status | None, EmptyIsNone, Query(description="Only tasks in this status.")] = None,
-    agent_type: Annotated[
-        str | None, EmptyIsNone, Query(max_length=64, description="Only tasks of this kind of agent.")
-    ] = None,
+    agent_type: Annotated[AgentType | None, EmptyIsNone, Query(description="Only tasks of this kind of agent.")] = None,
     session_id: Annotated[SessionId | None, EmptyIsNone, Query(description="Only tasks of this session.")] = None,
     created_after: Annotated[datetime | None, EmptyIsNone, Query(description="Accepted at or after this time.")] = None,
     created_before: Annotated[datetime | None, EmptyIsNone, Query(description="Accepted before this time.")] = None,
@@ -151,23 +150,30 @@ async def create_event_token(task_id: TaskId, api: Api, principal: CurrentPrinci
     return EventTokenResponse(token=token, expires_in=int(MAX_AGE.total_seconds()))
 
 
-async def _existing_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> Document:
-    # Before the stream begins: once it has, an error could no longer become a 404.
-    return await api.tasks.get(principal.tenant_id, task_id)
+LastEventId = Annotated[
+    str | None, Header(alias="Last-Event-ID", description="Resume behind this event without a gap.")
+]
+
+
+async def _streamable_task(
+    task_id: TaskId, api: Api, principal: CurrentPrincipal, last_event_id: LastEventId = None
+) -> Document:
+    # Before the stream begins: once it has, an error could no longer become a 404, nor an end a 204.
+    task = await api.tasks.get(principal.tenant_id, task_id)
+    check_not_over(task, read_last_event_id(last_event_id))
+    return task
 
 
 @router.get(
     "/tasks/{task_id}/events",
     response_class=EventSourceResponse,
-    responses=responses(404, 503),
+    responses={**responses(404, 503), 204: {"description": "You have seen the final event; there will be no more."}},
 )
 async def stream_task_events(
-    task: Annotated[Document, Depends(_existing_task)],
+    task: Annotated[Document, Depends(_streamable_task)],
     api: Api,
     principal: CurrentPrincipal,
-    last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", description="Resume behind this event without a gap.")
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Status changes as unnamed server-sent events, the current one first; the stream ends after the final one."""
     task_id = task["_id"]

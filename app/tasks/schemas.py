@@ -2,13 +2,13 @@
 
 import json
 import re
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.http.pagination import PageMeta
+from app.http.timestamps import Timestamp
 from app.jobs.models import DEFAULT_PRIORITY, Reason, Status
 
 MOST_METADATA_BYTES = 4096
@@ -138,8 +138,8 @@ class AgentRun(BaseModel):
     output: str | None
     model: str | None
     tools_used: list[str]
-    started_at: datetime
-    finished_at: datetime
+    started_at: Timestamp
+    finished_at: Timestamp
     duration_ms: float
     token_usage: RunUsage
     status: Literal["completed", "failed", "cancelled"]
@@ -150,7 +150,7 @@ class AgentRun(BaseModel):
 class HistoryItem(BaseModel):
     seq: int
     status: Status
-    at: datetime
+    at: Timestamp
     attempt: int
     reason: Reason
     error: TaskError | None = None
@@ -167,14 +167,14 @@ class TaskResponse(BaseModel):
     agent_type: str | None = Field(examples=["content", "code"])
     peer_routing_reason: str | None
     routing: Routing | None
-    created_at: datetime
-    queued_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-    updated_at: datetime
-    not_before: datetime
-    deadline_at: datetime | None
-    cancel_requested_at: datetime | None
+    created_at: Timestamp
+    queued_at: Timestamp
+    started_at: Timestamp | None
+    completed_at: Timestamp | None
+    updated_at: Timestamp
+    not_before: Timestamp
+    deadline_at: Timestamp | None
+    cancel_requested_at: Timestamp | None
     result: TaskResult | None
     error: TaskError | None
     cost: Cost
@@ -196,7 +196,7 @@ class AcceptedResponse(BaseModel):
     task_id: str = Field(examples=[EXAMPLE_ID])
     session_id: str = Field(examples=["demo"])
     status: Status = Field(examples=[Status.QUEUED])
-    queued_at: datetime = Field(examples=[EXAMPLE_TIME])
+    queued_at: Timestamp = Field(examples=[EXAMPLE_TIME])
     message: str = Field(examples=["Task accepted and queued."])
     task: TaskResponse | None = Field(
         None, description="The whole task, when `Prefer: wait` was given and it ended in time."
@@ -210,8 +210,8 @@ class TaskSummary(BaseModel):
     selected_agent: str | None
     session_id: str
     status: Status
-    created_at: datetime
-    completed_at: datetime | None
+    created_at: Timestamp
+    completed_at: Timestamp | None
     summary: str | None
 
 

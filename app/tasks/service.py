@@ -151,7 +151,14 @@ class TaskService:
             )
             if was_retried_by(task, request):
                 return task
-        return await self._retry(tenant_id, task_id, request)
+        try:
+            return await self._retry(tenant_id, task_id, request)
+        except TaskNotRetryable:
+            # A simultaneous request with the same key may have been faster.
+            task = await self._repository.get(tenant_id, task_id)
+            if not was_retried_by(task, request):
+                raise
+            return task
 
     async def _retry(self, tenant_id: str, task_id: str, request: str) -> Document:
         try:

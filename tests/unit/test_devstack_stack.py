@@ -46,7 +46,7 @@ def test_without_configuration_everything_is_embedded() -> None:
     assert made.embedded == ("store", "broker", "simulator")
     assert made.api_url == "http://127.0.0.1:1004"
     assert made.urls == {
-        "MONGO_URI": "mongodb://127.0.0.1:1001/?directConnection=true",
+        "MONGO_URI": "mongodb://127.0.0.1:1001/?directConnection=true&retryWrites=false",
         "REDIS_URL": "redis://127.0.0.1:1002/0",
         "OPENAI_BASE_URL": "http://127.0.0.1:1003/v1",
         "OPENAI_API_KEY": "simulator",

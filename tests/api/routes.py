@@ -1,0 +1,45 @@
+"""Every route of the application as a request that reaches it, so that a walk over all of them forgets none."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+_PARAMETER = re.compile(r"\{([a-z_]+)(?::[a-z]+)?\}")
+# Bodies of those routes that need one to get as far as looking for their object.
+BODIES: Mapping[tuple[str, str], Any] = {("POST", "/v1/agent/execute"): {"task": "Write a short post."}}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    method: str
+    template: str
+
+    @property
+    def parameters(self) -> list[str]:
+        return _PARAMETER.findall(self.template)
+
+    @property
+    def body(self) -> Any:
+        return BODIES.get((self.method, self.template), {} if self.method in {"POST", "PUT", "PATCH"} else None)
+
+    def path(self, values: Mapping[str, str]) -> str:
+        """Fails for a parameter nobody gave a value: whoever adds one must say what another tenant's is."""
+        return _PARAMETER.sub(lambda found: values[found[1]], self.template)
+
+
+def calls_of(app: FastAPI) -> list[Call]:
+    """From the OpenAPI document, which lists the routes of all included routers, and from the plain routes."""
+    documented = {
+        Call(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations
+    }
+    return sorted(documented | set(_plain_routes(app)), key=lambda call: (call.template, call.method))
+
+
+def _plain_routes(app: FastAPI) -> Iterator[Call]:
+    for route in app.routes:
+        path, methods = getattr(route, "path", None), getattr(route, "methods", None)
+        if path and methods:
+            yield from (Call(method, path) for method in methods if method != "HEAD")
