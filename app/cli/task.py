@@ -11,6 +11,7 @@ from rich.text import Text
 from app.cli.address import Address
 from app.cli.exit_codes import ExitCode, code_of_status
 from app.cli.following import Follower, TaskEvent
+from app.cli.interruption import Interrupted, run_interruptibly
 from app.cli.rendering import print_json, print_task
 from app.cli.server import Json, Server
 from app.cli.terminal import clean, err, out
@@ -114,8 +115,8 @@ class TaskRun:
 def run_task(address: Address, submission: Submission, manner: Manner) -> ExitCode:
     run = TaskRun(address, submission, manner)
     try:
-        return asyncio.run(run.run())
-    except KeyboardInterrupt:
+        return run_interruptibly(run.run())
+    except Interrupted:
         if run.task_id is not None:
             err.print(Text(f"\nthe task goes on; {ways_on(run.task_id)}"))
         return ExitCode.INTERRUPTED
