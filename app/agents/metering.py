@@ -2,11 +2,10 @@
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
 
 from app.agents.base import AgentTools
 from app.llm.errors import ModelCallError
-from app.llm.messages import Chat, Completion, M, Message, Structured
+from app.llm.messages import A, Chat, Completion, M, Message, Structured
 from app.llm.search import SearchResult, WebSearch
 from app.llm.usage import NO_USAGE, ModelRole, TokenUsage
 
@@ -48,16 +47,6 @@ class Meter:
     def tools(self, chat: Chat, search: WebSearch, *, max_sources: int = 5) -> AgentTools:
         """The given tools, counted by this meter."""
         return AgentTools(MeteredChat(chat, self), MeteredSearch(search, self), max_sources)
-
-
-class _Answer(Protocol):
-    @property
-    def model(self) -> str: ...
-    @property
-    def usage(self) -> TokenUsage: ...
-
-
-A = TypeVar("A", bound=_Answer)
 
 
 class MeteredChat:

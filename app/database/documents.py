@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo import DESCENDING, ReturnDocument
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, PyMongoError, WTimeoutError
@@ -17,7 +17,6 @@ Update = Mapping[str, Any]
 Sort = Sequence[tuple[str, int]]
 Database = AsyncDatabase[Document]
 
-OLDEST_FIRST: Sort = (("created_at", ASCENDING), ("_id", ASCENDING))
 NEWEST_FIRST: Sort = (("created_at", DESCENDING), ("_id", DESCENDING))
 DUPLICATE_KEY = 11000
 # What a standalone server answers to the driver's retry of a write that lost its connection.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from app.clock import Clock
 from app.database.documents import Document, Documents, Sort
 from app.database.indexes import Index
+from app.errors import DeadlineExceeded
 from app.jobs import transitions
 from app.jobs.documents import to_job
 from app.jobs.models import Job, JobError, Reason, Status
@@ -18,7 +19,7 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_REDISPATCH = timedelta(minutes=1)
 BY_DISPATCH: Sort = (("next_dispatch_at", 1),)
 OVERDUE = Failed(
-    JobError(type="DEADLINE_EXCEEDED", message="the deadline passed before a worker could start the job"),
+    JobError(type=DeadlineExceeded.code, message="the deadline passed before a worker could start the job"),
     reason=Reason.DEADLINE_EXCEEDED,
 )
 

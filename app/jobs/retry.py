@@ -8,7 +8,7 @@ provider's own Retry-After is a lower bound: we are never early.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.errors import OrchestratorError
+from app.errors import OrchestratorError, WorkerLost
 from app.jobs.models import Job, JobError, Reason
 from app.jobs.outcomes import Failed, RetryAt
 
@@ -45,6 +45,6 @@ def decide_after_lost_worker(job: Job, *, backoff: Backoff, now: datetime, jitte
     """What becomes of a job whose worker died or fell silent: a charged attempt, and the dead letter at the end."""
     if job.attempt >= job.max_attempts:
         message = f"the worker was lost in each of {job.attempt} attempts; retry the task to start a new series"
-        return Failed(JobError(type="WORKER_LOST", message=message), reason=Reason.WORKER_LOST)
-    error = JobError(type="WORKER_LOST", message=f"the worker was lost in attempt {job.attempt}")
+        return Failed(JobError(type=WorkerLost.code, message=message), reason=Reason.WORKER_LOST)
+    error = JobError(type=WorkerLost.code, message=f"the worker was lost in attempt {job.attempt}")
     return RetryAt(now + backoff.delay(job.attempt, jitter=jitter), error, reason=Reason.WORKER_LOST)

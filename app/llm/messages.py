@@ -31,6 +31,18 @@ class Structured(Generic[M]):
     usage: TokenUsage
 
 
+class Answer(Protocol):
+    """What every kind of answer tells: which model gave it and what that consumed."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def usage(self) -> TokenUsage: ...
+
+
+A = TypeVar("A", bound=Answer)
+
+
 class Chat(Protocol):
     """A way to ask the configured models: the clients themselves, or a facade that meters them."""
 

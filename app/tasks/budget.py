@@ -1,11 +1,11 @@
 """Hard limits on what a task may consume: checked before every model call, over all attempts."""
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from app.errors import ExecutionError
 from app.llm.errors import ModelCallError
-from app.llm.messages import Chat, Completion, M, Message, Structured
+from app.llm.messages import A, Chat, Completion, M, Message, Structured
 from app.llm.prices import usd_estimate
 from app.llm.usage import ModelRole, TokenUsage
 
@@ -13,16 +13,6 @@ from app.llm.usage import ModelRole, TokenUsage
 class BudgetExceeded(ExecutionError):
     code = "BUDGET_EXCEEDED"
     title = "Budget exceeded"
-
-
-class _Answer(Protocol):
-    @property
-    def model(self) -> str: ...
-    @property
-    def usage(self) -> TokenUsage: ...
-
-
-A = TypeVar("A", bound=_Answer)
 
 
 class BudgetedChat:
