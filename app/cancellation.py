@@ -1,12 +1,18 @@
-"""Cancelling for certain: one request is not always heard.
+"""Cancelling for certain: one request is not always heard, and a second one does harm inside a driver.
 
 On Python 3.11 `asyncio.wait_for` swallows a cancellation that arrives when what it waits for has just ended, and the
-drivers wait that way for every operation.
+drivers wait that way for every operation. Cancelled twice, it returns before what it waits for has ended: PyMongo then
+releases a lock it does not hold and keeps it for ever, so that nothing in the process reaches the store any more.
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 ROUND = timedelta(milliseconds=100)
 
@@ -20,3 +26,16 @@ async def stop(task: "asyncio.Future[Any]", *, patience: timedelta) -> bool:
         if done:
             return True
     return False
+
+
+def undisturbed(operation: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """An operation that goes on to its end when its caller is cancelled, who hears of the cancellation at once.
+
+    Whether it took effect is then unknown, as with any answer that is lost. It has to be bounded in time by itself.
+    """
+
+    @wraps(operation)
+    async def shielded(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.shield(operation(*args, **kwargs))
+
+    return shielded

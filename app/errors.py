@@ -14,7 +14,8 @@
     └── ExecutionError           INTERNAL                  500   why a job failed; code = error.type
 
 Features subclass beside the code that raises. ``code`` is stable and documented, ``status`` is the HTTP
-answer, ``retryable`` tells the kernel whether another attempt can help.
+answer, ``retryable`` tells the kernel whether another attempt can help, ``backs_off`` whether it has to wait longer
+each time: False where nobody is overloaded.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class OrchestratorError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False
+    backs_off: ClassVar[bool] = True
 
     def __init__(self, message: str, /, *, retry_after: timedelta | None = None, **details: Any) -> None:
         super().__init__(message)
@@ -106,4 +108,12 @@ class AttemptTimeout(ExecutionError):
 class WorkerLost(ExecutionError):
     code = "WORKER_LOST"
     title = "Worker lost"
+    retryable = True
+
+
+class CircuitOpen(ExecutionError):
+    """A provider that is known to be down was not asked, so the attempt is not charged; it can be in `retry_after`."""
+
+    code = "CIRCUIT_OPEN"
+    title = "Provider is known to be down"
     retryable = True

@@ -22,5 +22,5 @@ def new_trace_id() -> str:
     return secrets.token_hex(16)
 
 
-def is_id(text: str) -> bool:
-    return _UUID.fullmatch(text) is not None
+def is_id(value: object) -> bool:
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None

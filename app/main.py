@@ -14,8 +14,14 @@ from fastapi.responses import PlainTextResponse
 from pymongo.errors import PyMongoError
 
 from app.bootstrap.core import Core, build_core
+from app.bootstrap.verification import build_verifier, verification_patience
 from app.cancellation import stop
 from app.database.idempotency import Reservations
+from app.deadletters import routes as dead_letter_routes
+from app.deadletters.repository import REDRIVES, DeadLetterRepository
+from app.deadletters.service import DeadLetterService
+from app.effects import routes as effect_routes
+from app.effects.service import EffectService
 from app.errors import OrchestratorError
 from app.events.stream import StreamOver
 from app.http.client_address import ClientAddresses
@@ -28,12 +34,14 @@ from app.http.stack import install_http
 from app.identity.authentication import PUBLIC_PATHS, Authentication
 from app.identity.event_tokens import EventTokens, token_secret
 from app.identity.keys import KeyRing
+from app.invariants.watch import InvariantWatch
 from app.metrics import routes as metric_routes
 from app.metrics.service import SystemMetrics
 from app.observability.logging import configure_logging
-from app.observability.metrics import CONTENT_TYPE, Metrics
+from app.observability.metrics import CONTENT_TYPE, InvariantGauges, Metrics
 from app.settings import ConfigurationError, Settings, load_settings
 from app.tasks import routes as task_routes
+from app.tasks.admission import Admission
 from app.tasks.api import TaskApi
 from app.tasks.repository import MOST_COUNTED
 from app.tasks.service import TaskService
@@ -69,6 +77,8 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
     )
     app.add_exception_handler(StreamOver, _nothing_more)
     app.include_router(task_routes.router)
+    app.include_router(effect_routes.router)
+    app.include_router(dead_letter_routes.router)
     app.include_router(metric_routes.router)
     if settings.prometheus_enabled:
         app.include_router(_prometheus_router(metrics))
@@ -143,12 +153,16 @@ async def _lifespan(
 ) -> AsyncIterator[None]:
     core = build()
     app.state.core = core
-    app.state.task_api = _build_task_api(core, tokens)
+    api = app.state.task_api = _build_task_api(core, tokens)
+    app.state.effects = EffectService(core.effects, api.tasks.get)
+    app.state.dead_letters = _build_dead_letters(core, api.tasks)
     app.state.system_metrics = _build_system_metrics(core, app.state.health)
     core.signals.start_listening()
     upkeep = asyncio.create_task(_keep_store_ready(core), name="store-upkeep")
+    watch = asyncio.create_task(_watch_invariants(core), name="invariants")
     log.info("api.started", version=VERSION)
     yield
+    await stop(watch, patience=STOP_PATIENCE)
     await stop(upkeep, patience=STOP_PATIENCE)
     await limiter.close()
     await core.close()
@@ -163,6 +177,20 @@ async def _keep_store_ready(core: Core) -> None:
             await core.clock.synchronise(core.database)
 
 
+async def _watch_invariants(core: Core) -> None:
+    settings = core.settings
+    if not settings.verify_interval_sec or not settings.prometheus_enabled:
+        return
+    gauges = InvariantGauges(core.metrics)
+    watch = InvariantWatch(
+        build_verifier(settings, core.database, clock=core.clock),
+        interval=timedelta(seconds=settings.verify_interval_sec),
+        patience=verification_patience(settings),
+        report=lambda found: gauges.set({one.name: len(one.offenders) for one in found.findings}, found.at),
+    )
+    await watch.run_for_ever()
+
+
 def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
     settings = core.settings
     service = TaskService(
@@ -175,7 +203,12 @@ def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
         signals=core.signals,
         messages=core.messages,
         clock=core.clock,
-        max_attempts=settings.task_max_attempts,
+        admission=Admission(
+            lambda tenant_id, most: core.recovery.count_waiting(limit=most, tenant_id=tenant_id),
+            most=settings.max_backlog,
+            most_per_tenant=settings.max_tenant_backlog,
+        ),
+        retries=core.retries,
     )
     return TaskApi(
         tasks=service,
@@ -184,8 +217,18 @@ def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
         signals=core.signals,
         event_tokens=tokens,
         measure_depth=core.doorbell.measure_depth,
+        find_circuit=core.circuits.find,
         clock=core.clock,
         max_task_bytes=settings.max_task_bytes,
+    )
+
+
+def _build_dead_letters(core: Core, tasks: TaskService) -> DeadLetterService:
+    return DeadLetterService(
+        DeadLetterRepository(core.tasks, core.documents(REDRIVES), clock=core.clock),
+        tasks,
+        registry=core.registry,
+        idempotency=Idempotency(Reservations(core.database), clock=core.clock),
     )
 
 
@@ -211,19 +254,20 @@ def create_server(settings: Settings, app: FastAPI) -> Server:
     return Server(server_config(app, host=settings.api_host, port=settings.api_port), on_stop=end_waiting)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, core_factory: CoreFactory = build_core) -> None:
     """Serve until told to stop; requests in flight get time to end."""
-    create_server(settings, create_app(settings)).run()
+    create_server(settings, create_app(settings, core_factory=core_factory)).run()
 
 
-def main() -> int:
+def main(*, core_factory: CoreFactory = build_core) -> int:
+    """Serve until told to stop; answers the exit code."""
     try:
         settings = load_settings()
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISCONFIGURED
     configure_logging(settings, service="api")
-    serve(settings)
+    serve(settings, core_factory=core_factory)
     return 0
 
 

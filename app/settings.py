@@ -7,6 +7,7 @@ variable's name and what to write instead (`ConfigurationError`).
 import re
 from datetime import timedelta
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import OrchestratorError
+from app.setting_conflicts import conflicts_of
+from app.setting_types import ArtifactLocation, Counts, Weights
 
 
 class ConfigurationError(OrchestratorError):
@@ -127,6 +130,11 @@ class Settings(BaseSettings):
     celery_broker_url: BrokerUrl | None = Field(
         None, description="Celery broker (redis://, sqs://, amqp://). Default: REDIS_URL."
     )
+    sqs_queue_url_prefix: str | None = Field(
+        None,
+        description="URL of the SQS queue up to its name `agent_tasks`, as in "
+        "`https://sqs.eu-central-1.amazonaws.com/123456789012/prod-`; the queue is then neither looked up nor created.",
+    )
 
     # --- models
     openai_api_key: SecretStr | None = Field(
@@ -177,6 +185,9 @@ class Settings(BaseSettings):
     max_task_bytes: int = Field(32 * 1024, ge=1, le=1024 * 1024, description="Longest task text in UTF-8 bytes.")
     max_body_bytes: int = Field(256 * 1024, ge=1024, le=16 * 1024 * 1024, description="Largest request body in bytes.")
     prometheus_enabled: bool = Field(True, description="Serve Prometheus text at /metrics.")
+    verify_interval_sec: float = Field(
+        30.0, ge=0, le=3600, description="How often an API process verifies the invariants for /metrics; 0 is never."
+    )
     metrics_history_days: int = Field(5, ge=1, le=90, description="Days in `last_5_days` of the system metrics.")
 
     # --- jobs and workers
@@ -197,8 +208,72 @@ class Settings(BaseSettings):
     drain_grace_sec: float = Field(20.0, ge=0, le=600, description="How long running jobs may finish after SIGTERM.")
     retry_initial_sec: float = Field(1.0, gt=0, le=600, description="Delay before the second attempt.")
     retry_maximum_sec: float = Field(60.0, gt=0, le=86_400, description="Longest delay between attempts.")
+    retry_total_sec: float = Field(
+        3600.0, ge=0, le=604_800, description="No retry starts later than this after a task was queued; 0 is no limit."
+    )
+    circuit_failures: int = Field(
+        5,
+        ge=0,
+        le=1000,
+        description="Failures in a row after which a provider is left alone for a while; 0 never does.",
+    )
+    circuit_open_sec: float = Field(
+        10.0, ge=0.1, le=3600, description="How long it is left alone at first; twice as long each time it fails again."
+    )
+    circuit_open_max_sec: float = Field(120.0, ge=0.1, le=86_400, description="Longest time it is left alone.")
     redispatch_sec: float = Field(
-        8.0, ge=0.5, le=600, description="First wait before an unclaimed job is rung again; then doubled."
+        8.0, ge=0.5, le=60, description="First wait before an unclaimed job is rung again; then doubled, up to 60."
+    )
+
+    # --- retention
+    task_retention_days: float = Field(
+        0.0,
+        ge=0,
+        le=36_500,
+        description="Completed and cancelled tasks are deleted so long after their end, with their messages; "
+        "0 keeps them for ever, else at least 1.",
+    )
+    dead_letter_retention_days: float = Field(
+        0.0, ge=0, le=36_500, description="The same for failed tasks; 0 keeps them for ever, else at least 1."
+    )
+    effect_ttl_days: int = Field(
+        90,
+        ge=1,
+        le=3650,
+        description="The ledger of effects forgets one so long after its last change; a task that is retried later may "
+        "repeat it.",
+    )
+
+    # --- fairness and back-pressure
+    tenant_weights: Weights = Field(
+        {},
+        description="Shares of the workers while there is a backlog, as `tenant=number` entries; `*` for others.",
+    )
+    tenant_concurrency: Counts = Field(
+        {}, description="Most tasks of a tenant that run at the same time, as `tenant=number` entries; `*` for others."
+    )
+    agent_concurrency: Counts = Field(
+        {},
+        description="Most tasks that run an agent at the same time, as `agent=number` entries; `*` for others.",
+    )
+    priority_step_sec: float = Field(
+        60.0, ge=0, le=86_400, description="Head start over tasks of the same tenant that each priority step is worth."
+    )
+    max_backlog: int = Field(
+        100_000, ge=0, description="Due tasks waiting, of all tenants, beyond which new ones get a 503; 0 is no limit."
+    )
+    max_tenant_backlog: int = Field(
+        0, ge=0, description="Due tasks of one tenant waiting beyond which it gets a 429; 0 is no limit."
+    )
+
+    # --- agent state and artifacts
+    artifact_store: ArtifactLocation | None = Field(
+        None,
+        description="Where blobs are kept: a folder, `file:///…` or `s3://bucket/prefix` (reached as the `AWS_*` "
+        "variables say). Workers on several machines need one they share. Default: `artifacts` in DATA_DIR.",
+    )
+    checkpoint_ttl_hours: float = Field(
+        168.0, ge=1, le=8760, description="Checkpoints of a task that is still open are deleted so long after the last."
     )
 
     # --- the embedded stack
@@ -222,6 +297,13 @@ class Settings(BaseSettings):
                 _checked_http_url(origin)
         return value
 
+    @field_validator("sqs_queue_url_prefix")
+    @classmethod
+    def _is_the_beginning_of_a_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            _checked_http_url(value)
+        return value
+
     @field_validator("api_keys", mode="before")
     @classmethod
     def _parse_keys(cls, value: Any) -> Any:
@@ -238,12 +320,19 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _times_fit_together(self) -> Self:
-        if self.heartbeat_sec * 3 > self.lease_sec:
-            raise ValueError("HEARTBEAT_SEC must be at most a third of LEASE_SEC: lower it or raise LEASE_SEC")
-        if self.retry_initial_sec > self.retry_maximum_sec:
-            raise ValueError("RETRY_INITIAL_SEC must not exceed RETRY_MAXIMUM_SEC")
+        if conflicts := conflicts_of(self):
+            raise ValueError("; ".join(conflicts))
         if self.redis_url is None and self.celery_broker_url is None:
             raise ValueError("set REDIS_URL or CELERY_BROKER_URL: workers need a broker to hear of work")
+        return self
+
+    @model_validator(mode="after")
+    def _sqs_is_complete(self) -> Self:
+        is_sqs = self.celery_broker_url is not None and self.broker_url.startswith("sqs:")
+        if self.sqs_queue_url_prefix and not is_sqs:
+            raise ValueError("SQS_QUEUE_URL_PREFIX is for SQS: set CELERY_BROKER_URL=sqs:// or leave it out")
+        if is_sqs and not all(find_spec(package) for package in ("boto3", "pycurl")):
+            raise ValueError("CELERY_BROKER_URL is sqs://, which needs: pip install 'agent-orchestrator[sqs]'")
         return self
 
     @model_validator(mode="after")
@@ -261,6 +350,10 @@ class Settings(BaseSettings):
         chosen = self.celery_broker_url or self.redis_url
         assert chosen is not None  # noqa: S101 - checked by _times_fit_together
         return chosen.get_secret_value()
+
+    @property
+    def artifact_location(self) -> str:
+        return self.artifact_store or str(self.data_dir / "artifacts")
 
     @property
     def lease(self) -> timedelta:

@@ -1,9 +1,14 @@
 """Jobs and fakes of the kernel for tests, with a clock that only moves when told to."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
+from app.jobs.dispatch import Dispatcher
+from app.jobs.limits import Limits
 from app.jobs.models import Job, Lease, NewJob, Status
+from app.jobs.retry import Backoff, RetryPolicy
+from app.jobs.store import JobStore
 
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -11,6 +16,15 @@ LEASE = timedelta(seconds=15)
 REDISPATCH = timedelta(seconds=8)
 TENANT = "acme"
 OTHER_TENANT = "globex"
+NO_LIMITS = Limits()
+
+
+class MakeDispatcher(Protocol):
+    """Builds the dispatcher of one worker; those of one test share their store."""
+
+    def __call__(
+        self, *, store: JobStore = ..., limits: Limits = ..., weights: Mapping[str, float] = ...
+    ) -> Dispatcher: ...
 
 
 class FakeClock:
@@ -32,7 +46,7 @@ class Recorder:
     def __init__(self) -> None:
         self.rung: list[str] = []
 
-    def ring(self, job_id: str, _priority: int) -> None:
+    def ring(self, job_id: str) -> None:
         self.rung.append(job_id)
 
 
@@ -52,3 +66,8 @@ def a_job(**changes: Any) -> Job:
         "lease": Lease("token", "w1"),
     }
     return Job(**{**defaults, **changes})
+
+
+def a_policy(job: Job) -> RetryPolicy:
+    """As many attempts as the job has, a second of backoff at first, no limit in all."""
+    return RetryPolicy(job.max_attempts, Backoff(initial=SECOND, maximum=60 * SECOND))

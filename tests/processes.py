@@ -1,4 +1,4 @@
-"""Real child processes for tests: the embedded store, Valkey and the simulator, each on a free port.
+"""Real child processes for tests: the embedded store, Valkey, the simulator and moto, each on a free port.
 
 Every child is tied to the test process (the kernel kills it with us) and is stopped by its own pid.
 """
@@ -169,6 +169,14 @@ def start_valkey(folder: Path, *, port: int | None = None) -> Server:
     words = [str(word) for option in {**options, "--databases": VALKEY_DATABASES}.items() for word in option]
     process = start("valkey", [redis_server(), *words], folder=folder)
     until(lambda: is_listening(port), f"valkey listens on {port}; it said:\n{process.read()}")
+    return Server(process, port)
+
+
+def start_moto(folder: Path, *, port: int | None = None) -> Server:
+    """Moto's AWS, in memory; whoever asks is let in, whatever the key."""
+    port = port or free_ports(1)[0]
+    process = start("moto", module("moto.server", "--host", "127.0.0.1", "--port", str(port)), folder=folder)
+    until(lambda: is_listening(port), f"moto listens on {port}; it said:\n{process.read()}")
     return Server(process, port)
 
 

@@ -2,14 +2,20 @@
 
 import gc
 import os
+
+# Before LangGraph is imported, which looks at it once. What the environment says already is checked in `main`.
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = os.environ.get("LANGGRAPH_STRICT_MSGPACK") or "true"
+
 import socket
 import sys
 import warnings
 from datetime import timedelta
 
-from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
+from celery.exceptions import SecurityWarning
 
+from app.agents.registry import Registry
 from app.bootstrap.execution import build_execution
+from app.checkpoints.strictness import require_strict_msgpack
 from app.ids import new_token
 from app.jobs.broker import TASK_QUEUE
 from app.jobs.workers import WorkerIdentity
@@ -26,19 +32,19 @@ EXIT_MISCONFIGURED = 2
 COLLECTOR_THRESHOLDS = (10_000, 20, 50)
 
 
-def main() -> int:
+def main(*, registry: Registry | None = None) -> int:
+    """Run until told to stop; answers the exit code. ``registry`` holds the agents, if not those of the product."""
     try:
         settings = load_settings()
+        require_strict_msgpack(os.environ)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISCONFIGURED
     configure_logging(settings, service="worker")
     # Celery warns root about pickle; only JSON is accepted here, and in a container root may be all there is.
     warnings.simplefilter("ignore", SecurityWarning)
-    # At every reconnect it announces a default of Celery 6; `app/jobs/broker.py` sets the option it is about.
-    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     events = EventLoopThread()
-    execution = events.run(build_execution(settings), patience=None)
+    execution = events.run(build_execution(settings, registry=registry), patience=None)
     serve_metrics(settings, execution.core.metrics)
     worker = WorkerProcess(
         execution,

@@ -1,14 +1,17 @@
 """Celery around the worker process: start, the wake-up of its consumer, and shutdown."""
 
 import asyncio
+import warnings
 from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.exceptions import CPendingDeprecationWarning
 from kombu.asynchronous import get_event_loop
 
 from app.jobs.broker import create_celery
 from app.settings import Settings
+from worker.consumer import LeanConsumer
 from worker.event_loop import EventLoopThread
 from worker.process import WorkerProcess
 from worker.tasks import register_tasks
@@ -22,7 +25,7 @@ WAKE_DELAY = 0.005
 
 def build_celery(settings: Settings, worker: WorkerProcess, events: EventLoopThread) -> Celery:
     """The Celery application of one worker process, its signals connected."""
-    celery = create_celery(settings.app_name, settings.broker_url)
+    celery = create_celery(settings.app_name, settings.broker_url, sqs_queue_url_prefix=settings.sqs_queue_url_prefix)
     register_tasks(celery, worker)
     _connect_signals(worker, events)
     return celery
@@ -33,6 +36,7 @@ def run_celery(celery: Celery, *, queue: str, name: str) -> int:
     consumer = celery.Worker(
         hostname=name,
         pool_cls="threads",
+        consumer_cls=LeanConsumer,
         concurrency=HAND_OVER_THREADS,
         queues=[queue],
         loglevel="WARNING",
@@ -42,6 +46,9 @@ def run_celery(celery: Celery, *, queue: str, name: str) -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
+    # At every reconnect it announces a default of Celery 6; `app/jobs/broker.py` sets the option it is about. Only now:
+    # the constructor sets up logging, and turns all announcements on.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
     consumer.start()
     return int(consumer.exitcode or 0)
 

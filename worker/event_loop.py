@@ -18,7 +18,7 @@ class EventLoopThread:
 
     def __init__(self) -> None:
         self.loop = uvloop.new_event_loop()
-        self._turned_at = time.monotonic()
+        self._turned_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="event-loop", daemon=True)
         self._thread.start()
 
@@ -34,8 +34,14 @@ class EventLoopThread:
         return self._thread.is_alive()
 
     def measure_lag(self) -> float:
-        """Seconds since the loop last turned, as of the previous call; asks it to turn again."""
-        lag = time.monotonic() - self._turned_at
+        """Seconds since the loop last turned, as of the previous call; asks it to turn again.
+
+        Counted from the first call on: nobody asked before, however long the start of the process took.
+        """
+        now = time.monotonic()
+        if self._turned_at is None:
+            self._turned_at = now
+        lag = now - self._turned_at
         if self.is_alive:
             self.loop.call_soon_threadsafe(self._note_turn)
         return lag

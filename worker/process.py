@@ -13,7 +13,6 @@ import structlog
 from app.bootstrap.execution import Execution
 from app.errors import OrchestratorError
 from app.ids import is_id
-from app.jobs.models import DEFAULT_PRIORITY
 from app.jobs.workers import WorkerIdentity
 from worker.event_loop import EventLoopThread
 
@@ -26,6 +25,7 @@ CLOSING_PATIENCE = 5.0
 CANCEL_POLL = timedelta(milliseconds=500)
 RECONCILE_POLL = timedelta(seconds=5)
 CLOCK_POLL = timedelta(seconds=10)
+CIRCUIT_POLL = timedelta(seconds=10)
 
 
 class WorkerProcess:
@@ -61,6 +61,7 @@ class WorkerProcess:
             self._events.submit(_repeat(self._heed_cancel_requests, every=CANCEL_POLL)),
             self._events.submit(_repeat(self._reconcile, every=RECONCILE_POLL)),
             self._events.submit(_repeat(self._execution.synchronise_clock, every=CLOCK_POLL)),
+            self._events.submit(_repeat(self._execution.guarded.refresh, every=CIRCUIT_POLL)),
             self._events.submit(self._execution.upkeep.run_for_ever()),
         ]
 
@@ -76,7 +77,7 @@ class WorkerProcess:
         worker_id = self._await_admission()
         if worker_id is None:
             # Not claimed, so nothing is lost; ringing again only spares the job the wait for the sweep.
-            self._execution.core.doorbell.ring(job_id, DEFAULT_PRIORITY)
+            self._execution.core.doorbell.ring(job_id)
             return
         job = self._events.submit(self._run(job_id, worker_id))
         self._jobs.add(job)

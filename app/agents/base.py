@@ -1,10 +1,16 @@
 """What every agent is given, and what it gives back."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from app.llm.messages import Chat
+from app.effects.tool import Effects, NoEffects
+from app.llm.messages import Chat, Message, correction
 from app.llm.search import WebSearch
+
+if TYPE_CHECKING:
+    # It loads LangGraph and MongoDB's driver, which a process that only lists the agents does without.
+    from app.checkpoints.service import AgentCheckpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +33,32 @@ class AgentOutput:
 
 @dataclass(frozen=True, slots=True)
 class AgentRequest:
+    """`feedback` says why this agent's last answer to the task was refused, None when it was not."""
+
     task_id: str
     session_id: str
     tenant_id: str
     text: str
+    feedback: str | None = None
+
+    @property
+    def corrections(self) -> tuple[Message, ...]:
+        """Goes last into the prompt whose answer is checked; empty unless one was refused."""
+        return () if self.feedback is None else (correction(self.feedback),)
 
 
 @dataclass(frozen=True, slots=True)
 class AgentTools:
-    """The only way out of an agent; `app.agents.metering` hands out tools that count what is used."""
+    """The only way out of an agent; `app.agents.metering` hands out tools that count what is used.
+
+    Without `checkpoints` nothing of a run is saved before its end.
+    """
 
     chat: Chat
     search: WebSearch
     max_sources: int = 5
+    effects: Effects = field(default_factory=NoEffects)
+    checkpoints: "AgentCheckpoints | None" = None
 
 
 class BaseAgent(ABC):

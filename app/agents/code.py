@@ -1,6 +1,15 @@
-"""Writes code. It never runs any."""
+"""Writes code. It never runs any.
 
-from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
+::
+
+    START ─► write ─► END
+"""
+
+from langgraph.graph import END, START
+from langgraph.runtime import Runtime
+
+from app.agents.base import AgentOutput
+from app.agents.graphs import AgentState, Graph, GraphAgent, Work
 from app.agents.markdown import CodeBlock, checked_output, code_blocks, summarize
 from app.agents.prompt import load_prompt
 from app.llm.errors import AgentOutputInvalid
@@ -11,15 +20,32 @@ from app.llm.usage import ModelRole
 PLAIN_TEXT = "text"
 
 
-class CodeAgent(BaseAgent):
-    async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
+class CodeState(AgentState, total=False):
+    text: str
+    language: str
+
+
+class CodeAgent(GraphAgent[CodeState]):
+    state = CodeState
+
+    def build(self, graph: Graph) -> None:
+        graph.add_node("write", self.write)
+        graph.add_edge(START, "write")
+        graph.add_edge("write", END)
+
+    async def write(self, state: CodeState, runtime: Runtime[Work]) -> dict[str, object]:
         """Raises `AgentOutputInvalid` when the answer holds no complete code block."""
-        messages = (Message("system", load_prompt("code").render()), Message("user", request.text))
-        answer = await tools.chat.complete(ModelRole.CODE, messages)
+        work = runtime.context
+        asked = (Message("system", load_prompt("code").render()), Message("user", state["task"]))
+        answer = await work.tools.chat.complete(ModelRole.CODE, (*asked, *work.request.corrections))
         text = checked_output(answer.text)
-        language = code_language(request.text, main_block(text))
+        return {"text": text, "language": code_language(state["task"], main_block(text))}
+
+    def output(self, state: CodeState) -> AgentOutput:
         return AgentOutput(
-            summary=summarize(text, fallback=f"Code in {language}."), raw_output=text, code_language=language
+            summary=summarize(state["text"], fallback=f"Code in {state['language']}."),
+            raw_output=state["text"],
+            code_language=state["language"],
         )
 
 

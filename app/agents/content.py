@@ -1,10 +1,19 @@
-"""Searches the web, then writes from what was found and cites it."""
+"""Searches the web, then writes from what was found and cites it.
+
+::
+
+    START ─► search ─► write ─► END
+"""
 
 import html
 from collections.abc import Sequence
 
-from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
+from langgraph.graph import END, START
+from langgraph.runtime import Runtime
+
+from app.agents.base import AgentOutput, Citation
 from app.agents.citations import cite
+from app.agents.graphs import AgentState, Graph, GraphAgent, Work
 from app.agents.markdown import checked_output, summarize
 from app.agents.metering import WEB_SEARCH
 from app.agents.prompt import load_prompt
@@ -16,17 +25,44 @@ LONGEST_SNIPPET = 1500
 _NO_SOURCES = "No sources were found."
 
 
-class ContentAgent(BaseAgent):
-    async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
-        """Without a search it writes without sources and says so; a failing search is an error, worth a retry."""
-        sources = await tools.search.search(request.text, max_results=tools.max_sources)
-        answer = await tools.chat.complete(ModelRole.CONTENT, conversation(request.text, sources))
+class ContentState(AgentState, total=False):
+    sources: list[SearchResult]
+    searched: bool
+    text: str
+    citations: list[Citation]
+
+
+class ContentAgent(GraphAgent[ContentState]):
+    """Without a search it writes without sources and says so; a failing search is an error, worth a retry."""
+
+    state = ContentState
+
+    def build(self, graph: Graph) -> None:
+        graph.add_node("search", self.search)
+        graph.add_node("write", self.write)
+        graph.add_edge(START, "search")
+        graph.add_edge("search", "write")
+        graph.add_edge("write", END)
+
+    async def search(self, state: ContentState, runtime: Runtime[Work]) -> dict[str, object]:
+        tools = runtime.context.tools
+        sources = await tools.search.search(state["task"], max_results=tools.max_sources)
+        return {"sources": sources, "searched": tools.search.available}
+
+    async def write(self, state: ContentState, runtime: Runtime[Work]) -> dict[str, object]:
+        """Raises `AgentOutputInvalid` when the answer is unusable or cites what was not found."""
+        sources, work = state["sources"], runtime.context
+        messages = (*conversation(state["task"], sources), *work.request.corrections)
+        answer = await work.tools.chat.complete(ModelRole.CONTENT, messages)
         text, citations = cite(checked_output(answer.text), sources)
+        return {"text": text, "citations": list(citations)}
+
+    def output(self, state: ContentState) -> AgentOutput:
         return AgentOutput(
-            summary=summarize(text),
-            raw_output=text,
-            citations=citations,
-            tools_used=(WEB_SEARCH,) if tools.search.available else (),
+            summary=summarize(state["text"]),
+            raw_output=state["text"],
+            citations=tuple(state["citations"]),
+            tools_used=(WEB_SEARCH,) if state["searched"] else (),
         )
 
 

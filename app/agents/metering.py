@@ -1,9 +1,13 @@
 """Counts what a run consumes, also when it fails or is cancelled half-way."""
 
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from app.agents.base import AgentTools
+from app.checkpoints.service import AgentCheckpoints
+from app.effects.tool import Effects, Fire, NoEffects, Performed
+from app.errors import CircuitOpen
 from app.llm.errors import ModelCallError
 from app.llm.messages import A, Chat, Completion, M, Message, Structured
 from app.llm.search import SearchResult, WebSearch
@@ -44,9 +48,32 @@ class Meter:
     def record_tool(self, name: str) -> None:
         self._tools[name] = None
 
-    def tools(self, chat: Chat, search: WebSearch, *, max_sources: int = 5) -> AgentTools:
+    def as_document(self) -> dict[str, Any]:
+        """What was consumed so far, as it is stored with a checkpoint."""
+        models = [{"model": model, **asdict(usage)} for model, usage in self.usage_by_model.items()]
+        return {"models": models, "calls": self.calls, "tools": list(self._tools)}
+
+    def carry(self, document: Mapping[str, Any]) -> None:
+        """Count what an attempt consumed that could not report it any more."""
+        self.calls += document["calls"]
+        for entry in document["models"]:
+            usage = TokenUsage(entry["prompt"], entry["completion"], entry["total"])
+            self.usage_by_model[entry["model"]] = self.usage_by_model.get(entry["model"], NO_USAGE) + usage
+        for name in document["tools"]:
+            self.record_tool(name)
+
+    def tools(
+        self,
+        chat: Chat,
+        search: WebSearch,
+        *,
+        max_sources: int = 5,
+        effects: Effects | None = None,
+        checkpoints: AgentCheckpoints | None = None,
+    ) -> AgentTools:
         """The given tools, counted by this meter."""
-        return AgentTools(MeteredChat(chat, self), MeteredSearch(search, self), max_sources)
+        metered = MeteredEffects(effects, self) if effects else NoEffects()
+        return AgentTools(MeteredChat(chat, self), MeteredSearch(search, self), max_sources, metered, checkpoints)
 
 
 class MeteredChat:
@@ -66,17 +93,21 @@ class MeteredChat:
         return await self._counted(role, self._chat.structured(role, messages, schema))
 
     async def _counted(self, role: ModelRole, call: Awaitable[A]) -> A:
-        model, usage = self._chat.model_name(role), NO_USAGE
+        model, usage, was_made = self._chat.model_name(role), NO_USAGE, True
         try:
             answer = await call
             model, usage = answer.model, answer.usage
             return answer
+        except CircuitOpen:
+            was_made = False
+            raise
         except ModelCallError as error:
             usage = error.usage
             raise
         finally:
             # In `finally`, so that a cancelled call still shows which model it was asking.
-            self._meter.record_call(model, usage)
+            if was_made:
+                self._meter.record_call(model, usage)
 
 
 class MeteredSearch:
@@ -95,3 +126,13 @@ class MeteredSearch:
 
     async def aclose(self) -> None:
         """Does nothing: the search outlives the run it is metered for."""
+
+
+class MeteredEffects:
+    def __init__(self, effects: Effects, meter: Meter) -> None:
+        self._effects = effects
+        self._meter = meter
+
+    async def perform(self, name: str, arguments: Any, fire: Fire, **options: Any) -> Performed:
+        self._meter.record_tool(name)
+        return await self._effects.perform(name, arguments, fire, **options)

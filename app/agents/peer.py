@@ -31,6 +31,7 @@ class RoutingState(TypedDict, total=False):
 @dataclass(frozen=True, slots=True)
 class RoutingContext:
     chat: Chat
+    corrections: tuple[Message, ...] = ()
 
 
 class PeerAgent:
@@ -50,12 +51,14 @@ class PeerAgent:
 
     async def route(self, request: AgentRequest, tools: AgentTools) -> Route:
         """Raises `UnknownTaskType`, or what the model call raises."""
-        state = await self._graph.ainvoke(RoutingState(task=request.text), context=RoutingContext(tools.chat))
+        context = RoutingContext(tools.chat, request.corrections)
+        state = await self._graph.ainvoke(RoutingState(task=request.text), context=context)
         return cast("Route", state["route"])
 
     async def _classify_task(self, state: RoutingState, runtime: Runtime[RoutingContext]) -> RoutingState:
-        messages = (Message("system", self._instructions), Message("user", state["task"]))
-        answer = await runtime.context.chat.structured(ModelRole.PEER, messages, RoutingDecision)
+        asked = (Message("system", self._instructions), Message("user", state["task"]))
+        context = runtime.context
+        answer = await context.chat.structured(ModelRole.PEER, (*asked, *context.corrections), RoutingDecision)
         return RoutingState(decision=answer.value)
 
     async def _route_to_agent(self, state: RoutingState) -> RoutingState:

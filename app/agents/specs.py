@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.jobs.retry import RetryWish
 from app.llm.usage import ModelRole
 
 
@@ -11,7 +12,8 @@ class AgentSpec:
     """What an agent says of itself; `description` and `examples` are what the router's prompt lists.
 
     `factory` is `package.module:Class`, imported only by the worker. An agent that is not `routable` runs only when a
-    caller names it. `timeout` bounds one run when it should be shorter than the task's.
+    caller names it. `timeout` bounds one run when it should be shorter than the task's; `retry` says what its tasks
+    need other than the deployment's retry policy, unless the task itself says.
     """
 
     name: str
@@ -22,6 +24,7 @@ class AgentSpec:
     factory: str
     routable: bool = True
     timeout: timedelta | None = None
+    retry: RetryWish | None = None
 
 
 BUILT_IN: tuple[AgentSpec, ...] = (

@@ -10,19 +10,26 @@ from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
 from app.agents.registry import Registry
+from app.checkpoints import models as checkpoints
+from app.clock import Clock
 from app.database import idempotency as idempotency_store
 from app.database.client import connect, database_of
 from app.database.documents import Database, Document, Documents
 from app.database.indexes import ensure_indexes
 from app.database.store_clock import StoreClock
+from app.deadletters import repository as dead_letters
+from app.effects import ledger
+from app.effects.ledger import EffectLedger
 from app.events.signals import Signals, connect_redis
 from app.jobs import workers
 from app.jobs.broker import PROCESS_TASK, TASK_QUEUE, create_celery
 from app.jobs.doorbell import Doorbell
 from app.jobs.recovery import Recovery
-from app.jobs.retry import Backoff
+from app.jobs.retry import Backoff, RetryPolicy
 from app.jobs.store import JobStore
 from app.jobs.workers import WorkerDirectory
+from app.llm import circuit_store
+from app.llm.circuit_store import CircuitStore
 from app.metrics import rollups
 from app.observability.metrics import Metrics
 from app.sessions import messages
@@ -31,6 +38,7 @@ from app.settings import Settings
 from app.tasks import repository
 from app.tasks.models import COLLECTION as TASKS
 from app.tasks.repository import TaskRepository
+from app.tasks.retry_policy import RetryPolicies
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +49,10 @@ INDEXES = (
     *rollups.INDEXES,
     *messages.INDEXES,
     *idempotency_store.INDEXES,
+    *ledger.INDEXES,
+    *dead_letters.INDEXES,
+    *circuit_store.INDEXES,
+    *checkpoints.INDEXES,
 )
 
 
@@ -64,7 +76,9 @@ class Core:
     repository: TaskRepository
     workers: WorkerDirectory
     messages: MessageLog
-    backoff: Backoff
+    effects: EffectLedger
+    retries: RetryPolicies
+    circuits: CircuitStore
 
     def documents(self, collection: str) -> Documents:
         return Documents(self.database[collection])
@@ -95,11 +109,20 @@ class Core:
         await self.client.close()
 
 
-def build_core(settings: Settings, metrics: Metrics, *, client: AsyncMongoClient[Document] | None = None) -> Core:
-    """Everything wired, nothing connected yet. Must be called on the event loop that will use it."""
+def build_core(
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    client: AsyncMongoClient[Document] | None = None,
+    registry: Registry | None = None,
+) -> Core:
+    """Everything wired, nothing connected yet. Must be called on the event loop that will use it.
+
+    ``registry`` holds the agents; without one it is those of the product.
+    """
     client = client or connect(settings)
     database = database_of(client, settings)
-    clock = StoreClock()
+    clock, registry = StoreClock(), registry or Registry()
     tasks = Documents(database[TASKS])
     redispatch = timedelta(seconds=settings.redispatch_sec)
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
@@ -111,25 +134,49 @@ def build_core(settings: Settings, metrics: Metrics, *, client: AsyncMongoClient
         redis=connect_redis(redis_url) if redis_url else None,
         signals=Signals(connect_redis(redis_url) if redis_url else None),
         doorbell=_build_doorbell(settings, metrics),
-        registry=Registry(),
+        registry=registry,
         metrics=metrics,
         tasks=tasks,
         rollups=Documents(database[rollups.COLLECTION]),
-        store=JobStore(tasks, clock=clock, redispatch=redispatch),
+        store=_build_store(settings, tasks, clock),
         recovery=Recovery(tasks, clock=clock, redispatch=redispatch),
         repository=TaskRepository(tasks),
         workers=WorkerDirectory(Documents(database[workers.COLLECTION]), clock=clock),
         messages=MessageLog(Documents(database[messages.COLLECTION])),
+        effects=_build_effects(settings, database, clock),
+        retries=RetryPolicies(_default_retries(settings), registry),
+        circuits=CircuitStore(Documents(database[circuit_store.COLLECTION]).of_tenant(workers.SYSTEM_TENANT)),
+    )
+
+
+def _default_retries(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=settings.task_max_attempts,
         backoff=Backoff(
             initial=timedelta(seconds=settings.retry_initial_sec),
             maximum=timedelta(seconds=settings.retry_maximum_sec),
         ),
+        max_total=timedelta(seconds=settings.retry_total_sec),
     )
+
+
+def _build_store(settings: Settings, tasks: Documents, clock: Clock) -> JobStore:
+    return JobStore(
+        tasks,
+        clock=clock,
+        redispatch=timedelta(seconds=settings.redispatch_sec),
+        priority_step=timedelta(seconds=settings.priority_step_sec),
+    )
+
+
+def _build_effects(settings: Settings, database: Database, clock: Clock) -> EffectLedger:
+    documents = Documents(database[ledger.COLLECTION])
+    return EffectLedger(documents, clock=clock, lifetime=timedelta(days=settings.effect_ttl_days))
 
 
 def _build_doorbell(settings: Settings, metrics: Metrics) -> Doorbell:
     return Doorbell(
-        create_celery(settings.app_name, settings.broker_url),
+        create_celery(settings.app_name, settings.broker_url, sqs_queue_url_prefix=settings.sqs_queue_url_prefix),
         task=PROCESS_TASK,
         queue_name=TASK_QUEUE,
         argument="task_id",

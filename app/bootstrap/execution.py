@@ -9,19 +9,30 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from app.agents.peer import PeerAgent
+from app.agents.registry import Registry
+from app.artifacts.store import ArtifactStore
+from app.bootstrap.circuits import Guarded, guard
 from app.bootstrap.core import Core, build_core
+from app.bootstrap.retention import build_retention
+from app.checkpoints.models import COLLECTION as CHECKPOINTS
+from app.checkpoints.service import Checkpoints
 from app.database.client import connect_blocking
 from app.database.documents import Document, Documents
 from app.ids import new_id
-from app.jobs import lock
-from app.jobs.heartbeat import Heartbeat
+from app.jobs import lock, permits
+from app.jobs.dispatch import Dispatcher
+from app.jobs.heartbeat import Heartbeat, longest_renewal
+from app.jobs.lanes import FairOrder
+from app.jobs.limits import Limits
 from app.jobs.lock import StoreLock
+from app.jobs.permits import Permits
+from app.jobs.queue import JobQueue
 from app.jobs.reconciler import Reconciler
 from app.jobs.recovery import Recovery
 from app.jobs.reminders import Reminders
 from app.jobs.runner import JobRunner
 from app.jobs.sweeper import Sweeper, decide_lost
-from app.jobs.upkeep import Upkeep
+from app.jobs.upkeep import Upkeep, lock_lease
 from app.jobs.workers import COLLECTION as WORKERS
 from app.jobs.workers import WorkerIdentity
 from app.llm.chat import ChatModels
@@ -34,10 +45,9 @@ from app.settings import Settings
 from app.tasks.aftermath import TaskAftermath
 from app.tasks.conversation import Conversation
 from app.tasks.handler import TaskHandler
+from app.tasks.models import agent_of
 
 log = structlog.get_logger(__name__)
-
-SHORTEST_LOCK = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class Execution:
     core: Core
     chat: ChatModels
     search: WebSearch
+    guarded: Guarded
+    checkpoints: Checkpoints
     runner: JobRunner
     reconciler: Reconciler
     reminders: Reminders
@@ -90,49 +102,97 @@ class Execution:
     async def close(self) -> None:
         await self.reminders.close()
         await self.upkeep.close()
+        await self.guarded.close()
         await self.chat.aclose()
         await self.search.aclose()
+        await self.checkpoints.close()
         await self.core.close()
         self.blocking_client.close()
 
 
-async def build_execution(settings: Settings) -> Execution:
+async def build_execution(settings: Settings, *, registry: Registry | None = None) -> Execution:
     """Build and connect everything a worker needs, however long the store takes to answer."""
-    core = build_core(settings, Metrics())
+    core = build_core(settings, Metrics(), registry=registry)
     await core.wait_for_store()
     chat, search = ChatModels.from_settings(settings), web_search(settings)
+    guarded = guard(core, chat, search)
     reminders = Reminders(core.recovery, core.doorbell.ring, clock=core.clock)
     message_documents = Documents(core.database[messages.COLLECTION])
     conversation = Conversation(core.tasks, message_documents, core.messages, core.documents(COUNTED))
-    aftermath = TaskAftermath(core.signals, conversation, reminders, core.metrics, clock=core.clock)
-    runner = _build_runner(core, chat, search, aftermath)
+    checkpoints = _build_checkpoints(core)
+    aftermath = TaskAftermath(core.signals, conversation, reminders, core.metrics, checkpoints, clock=core.clock)
+    dispatcher = _build_dispatcher(core)
+    runner = _build_runner(core, dispatcher, guarded, checkpoints, aftermath)
     return Execution(
         core=core,
         chat=chat,
         search=search,
+        guarded=guarded,
+        checkpoints=checkpoints,
         runner=runner,
         reconciler=_build_reconciler(core, runner, aftermath),
         reminders=reminders,
-        upkeep=_build_upkeep(core, conversation),
-        blocking_client=connect_blocking(settings),
+        upkeep=_build_upkeep(core, dispatcher, reminders, conversation, checkpoints),
+        blocking_client=connect_blocking(
+            settings, longest_wait=longest_renewal(timedelta(seconds=settings.heartbeat_sec))
+        ),
     )
 
 
-def _build_runner(core: Core, chat: ChatModels, search: WebSearch, aftermath: TaskAftermath) -> JobRunner:
+def _build_dispatcher(core: Core) -> Dispatcher:
+    settings = core.settings
+    return Dispatcher(
+        core.store,
+        JobQueue(core.tasks, clock=core.clock, redispatch=timedelta(seconds=settings.redispatch_sec)),
+        Permits(
+            core.documents(permits.COLLECTION),
+            core.tasks,
+            clock=core.clock,
+            patience=_longest_claim(settings),
+        ),
+        order=FairOrder(settings.tenant_weights),
+        limits=Limits(settings.tenant_concurrency, settings.agent_concurrency),
+        agent_of=agent_of,
+        ring=core.doorbell.ring,
+        clock=core.clock,
+    )
+
+
+def _longest_claim(settings: Settings) -> timedelta:
+    """Twice the longest wait for an answer: by then a claim has arrived or never will."""
+    return timedelta(seconds=2 * settings.mongo_timeout_sec)
+
+
+def _build_checkpoints(core: Core) -> Checkpoints:
+    return Checkpoints(
+        core.documents(CHECKPOINTS),
+        ArtifactStore(core.settings.artifact_location),
+        ttl=timedelta(hours=core.settings.checkpoint_ttl_hours),
+        clock=core.clock,
+    )
+
+
+def _build_runner(
+    core: Core, dispatcher: Dispatcher, guarded: Guarded, checkpoints: Checkpoints, aftermath: TaskAftermath
+) -> JobRunner:
     settings = core.settings
     handler = TaskHandler(
         core.registry,
         PeerAgent(core.registry, minimum_confidence=settings.router_min_confidence),
-        chat=chat,
-        search=search,
+        chat=guarded.chat,
+        search=guarded.search,
         max_sources=settings.web_search_max_results,
+        effects=core.effects,
+        retries=core.retries,
+        checkpoints=checkpoints,
         clock=core.clock,
     )
 
     return JobRunner(
         core.store,
+        dispatcher,
         handler,
-        backoff=core.backoff,
+        policy_of=core.retries.of_job,
         attempt_timeout=timedelta(seconds=settings.task_timeout_sec),
         lease=settings.lease,
         clock=core.clock,
@@ -146,37 +206,48 @@ def _build_reconciler(core: Core, runner: JobRunner, aftermath: TaskAftermath) -
     return Reconciler(
         core.recovery,
         runner,
-        # Twice the longest wait for an answer: by then a claim has arrived or never will.
-        patience=timedelta(seconds=2 * settings.mongo_timeout_sec),
+        patience=_longest_claim(settings),
         clock=core.clock,
-        decide=lambda job: decide_lost(job, backoff=core.backoff, now=core.clock()),
+        decide=lambda job: decide_lost(job, policy=core.retries.of_job(job), now=core.clock()),
         on_released=aftermath.settled,
     )
 
 
-def _build_upkeep(core: Core, conversation: Conversation) -> Upkeep:
+def _build_upkeep(
+    core: Core, dispatcher: Dispatcher, reminders: Reminders, conversation: Conversation, checkpoints: Checkpoints
+) -> Upkeep:
     settings = core.settings
+    interval = timedelta(seconds=settings.sweep_sec)
     sweeper = Sweeper(
         core.recovery,
         core.workers,
-        backoff=core.backoff,
+        policy_of=core.retries.of_job,
         lease=settings.lease,
         clock=core.clock,
+        interval=interval,
         ring=core.doorbell.ring,
+        remind=reminders.remind,
         measure_depth=core.doorbell.measure_depth,
         broker_answers=lambda: core.doorbell.is_answered,
         on_change=core.signals.notify,
     )
-    rollups = Rollups(core.tasks, core.rollups, core.documents(COUNTED))
-    interval = timedelta(seconds=settings.sweep_sec)
+    rollups, retention = Rollups(core.tasks, core.rollups, core.documents(COUNTED)), build_retention(core)
     return Upkeep(
         StoreLock(
             core.documents(lock.COLLECTION),
             "upkeep",
             holder=new_id(),
-            lease=max(interval * 5, SHORTEST_LOCK),
+            lease=lock_lease(interval),
             clock=core.clock,
         ),
-        [sweeper.sweep, rollups.count_finished, conversation.complete_counted],
+        [
+            sweeper.sweep,
+            dispatcher.heal,
+            rollups.count_finished,
+            conversation.complete_counted,
+            retention.delete_old,
+            checkpoints.remove_expired,
+        ],
+        stand_in=sweeper.stand_in,
         interval=interval,
     )

@@ -30,6 +30,11 @@ class Address:
         return Server(running.api_url if running else DEFAULT_URL, api_key=key or _local_key(settings))
 
 
+def settings_of(running: Manifest | None) -> Settings:
+    """What the processes of a running stack have; without one, what is configured."""
+    return load_settings(**{name.lower(): value for name, value in running.environment.items()} if running else {})
+
+
 def _local_key(settings: Settings) -> str | None:
     """Whoever may read this machine's configuration may use its first key on this machine."""
     return settings.api_keys[0].secret.get_secret_value() if settings.api_keys else None

@@ -8,11 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from app.cli.address import settings_of
 from app.cli.check import Check, Grade, bounded
 from app.cli.machine_checks import check_configuration, check_disk, check_python, check_wrong_configuration
 from app.cli.rendering import print_json
 from app.cli.service_checks import check_api, check_model, check_search
-from app.cli.store_checks import check_broker, check_mongo, check_redis, check_workers
+from app.cli.store_checks import check_broker, check_circuits, check_mongo, check_redis, check_workers
 from app.cli.terminal import clean
 from app.devstack.manifest import Manifest
 from app.devstack.stack import reachable
@@ -29,13 +30,9 @@ async def examine(data_dir: Path | None) -> list[Check]:
         return [check_python(), *check_wrong_configuration(error)]
     folder = data_dir or settings.data_dir
     running = Manifest.find_running(folder)
-    effective = _of(running) if running else settings
+    effective = settings_of(running)
     api_url = running.api_url if running else f"http://{reachable(settings.api_host)}:{settings.api_port}"
     return [check_python(), check_configuration(settings), *await _ask(effective, api_url), check_disk(folder)]
-
-
-def _of(running: Manifest) -> Settings:
-    return load_settings(**{name.lower(): value for name, value in running.environment.items()})
 
 
 async def _ask(settings: Settings, api_url: str) -> list[Check]:
@@ -47,6 +44,7 @@ async def _ask(settings: Settings, api_url: str) -> list[Check]:
         "search": check_search(settings),
         "api": check_api(api_url),
         "workers": check_workers(settings),
+        "circuits": check_circuits(settings),
     }
     return await asyncio.gather(*(bounded(name, question) for name, question in questions.items()))
 

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from app.cli import tasks
+from app.cli import dead_letters, tasks
 from app.cli.address import Address
 from app.cli.demo import run_demo
 from app.cli.doctor import examine, print_checks
@@ -17,6 +17,8 @@ from app.cli.task import Manner, Submission, run_task, text_or_stdin
 from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption
 from app.cli.terminal import clean, debugging, err, out
 from app.cli.up import run_stack
+from app.cli.verify import print_report
+from app.cli.verify import verify as verify_store
 from app.devstack.session import Options
 from app.devstack.source import with_source
 from app.errors import OrchestratorError
@@ -31,6 +33,7 @@ app = typer.Typer(
     help="A durable backend for AI agents: run the stack, give it tasks, look after it.",
 )
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 ConcurrencyOption = Annotated[int | None, typer.Option(min=1, help="Jobs per worker. Default: WORKER_SLOTS.")]
 
@@ -94,6 +97,14 @@ def doctor(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     checks = asyncio.run(examine(data_dir))
     print_checks(out, checks, as_json=as_json)
     raise typer.Exit(ExitCode.FAILED if any(check.failed for check in checks) else ExitCode.OK)
+
+
+@app.command()
+def verify(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Check that no task in the store breaks a promise of the product; show those that do."""
+    report = asyncio.run(verify_store(data_dir))
+    print_report(out, report, as_json=as_json)
+    raise typer.Exit(ExitCode.OK if report.ok else ExitCode.FAILED)
 
 
 @app.command()

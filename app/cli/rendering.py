@@ -44,6 +44,54 @@ def print_tasks(console: Console, tasks: Iterable[Json]) -> None:
         console.print(row)
 
 
+def print_dead_letters(console: Console, letters: Iterable[Json]) -> None:
+    """One row each, ids in full; on a terminal the message is cut to what fits."""
+    layout = "{:36}  {:11}  {:14} {:22} {:>8}  {}"
+    _print_row(console, layout.format("task", "failed", "agent", "error", "attempts", "message"), "bold")
+    for letter in letters:
+        error = letter.get("error") or {}
+        cells = (letter.get("selected_agent") or "-", error.get("type") or "-", letter.get("attempts"))
+        message = " ".join(clean(error.get("message") or "").split())
+        told = layout.format(clean(letter.get("task_id")), _when(letter, "failed_at"), *map(clean, cells), message)
+        _print_row(console, told)
+
+
+def print_dead_letter(console: Console, letter: Json) -> None:
+    error = letter.get("error") or {}
+    _print_row(console, f"failed {clean(letter.get('failed_at'))}", "bold red")
+    _line(console, "task", letter.get("task_id"))
+    _line(console, "agent", letter.get("selected_agent"))
+    _line(console, "error", f"{error.get('type')}: {error.get('message')}")
+    for entry in letter.get("history") or ():
+        why = f" ({entry['error'].get('type')})" if entry.get("error") else ""
+        told = f"{entry.get('seq'):>4}  {entry.get('at')}  {entry.get('status'):10} {entry.get('reason')}{why}"
+        console.print(Text(clean(told), style="dim"))
+
+
+def print_effects(console: Console, effects: Iterable[Json]) -> None:
+    layout = "{:36}  {:11}  {:9} {:>5}  {}"
+    _print_row(console, layout.format("key", "sent", "status", "times", "effect"), "bold")
+    for effect in effects:
+        status = "uncertain" if effect.get("is_uncertain") else effect.get("status")
+        step = f" ({clean(effect['step'])})" if effect.get("step") else ""
+        cells = map(clean, (effect.get("key"), _when(effect, "fired_at"), status, effect.get("attempts")))
+        _print_row(
+            console,
+            layout.format(*cells, clean(effect.get("name")) + step),
+            "yellow" if status == "uncertain" else "",
+        )
+
+
+def _print_row(console: Console, text: str, style: str = "") -> None:
+    row = Text(text, style=style)
+    row.truncate(console.width if console.is_terminal else _WIDE, overflow="ellipsis")
+    console.print(row)
+
+
+def _when(item: Json, name: str) -> str:
+    return clean(item.get(name) or "-")[5:16].replace("T", " ")
+
+
 def _headline(task: Json) -> Text:
     status = clean(task.get("status"))
     agent = f" by {clean(task['selected_agent'])}" if task.get("selected_agent") else ""

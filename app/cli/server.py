@@ -80,6 +80,25 @@ class Server:
     async def why(self, task_id: str) -> Json:
         return await self._call("GET", _path(task_id, "/why"))
 
+    async def list_effects(self, task_id: str) -> Json:
+        return await self._call("GET", _path(task_id, "/effects"))
+
+    async def resolve_effect(self, task_id: str, key: str, *, happened: bool) -> Json:
+        path = _path(task_id, f"/effects/{quote(key, safe='')}/resolve")
+        return await self._call("POST", path, json={"happened": happened})
+
+    async def list_dead_letters(self, filters: Mapping[str, str | int]) -> Json:
+        return await self._call("GET", "/v1/dead-letters", params=dict(filters))
+
+    async def get_dead_letter(self, task_id: str) -> Json:
+        return await self._call("GET", _dead_letter_path(task_id))
+
+    async def redrive(self, task_id: str) -> Json:
+        return await self._call("POST", _dead_letter_path(task_id, "/redrive"))
+
+    async def redrive_many(self, body: Json) -> Json:
+        return await self._call("POST", "/v1/dead-letters/redrive", json=body)
+
     async def events(self, task_id: str, *, after: str = "") -> AsyncGenerator[ServerSentEvent, None]:
         """The task's events after the one with that id. Raises `httpx.TransportError` when the connection breaks and
         `NoEventStream` when the answer is something else."""
@@ -124,6 +143,10 @@ def checked_url(url: str) -> str:
 
 def _path(task_id: str, rest: str = "") -> str:
     return f"/v1/tasks/{quote(task_id, safe='')}{rest}"
+
+
+def _dead_letter_path(task_id: str, rest: str = "") -> str:
+    return f"/v1/dead-letters/{quote(task_id, safe='')}{rest}"
 
 
 def _object(response: httpx.Response) -> Json:

@@ -13,10 +13,12 @@ from app.cli.check import Check, fail, ok, warn
 from app.clock import utc_now
 from app.ids import new_id
 from app.jobs.workers import COLLECTION as WORKERS
+from app.llm.circuit_store import COLLECTION as CIRCUITS
 from app.settings import Settings
 
 _SCRATCH = "doctor_scratch"
 _LONGEST_SEC = 3.0
+_MOST_NAMED = 10
 _AMQP_PORTS = {"amqp": 5672, "pyamqp": 5672, "amqps": 5671}
 _HOW_TO_MONGO = "start MongoDB, correct MONGO_URI, or run `orchestrate up` for an embedded store"
 _HOW_TO_REDIS = "start Redis or Valkey, correct {variable}, or run `orchestrate up` for an embedded one"
@@ -76,6 +78,19 @@ async def check_workers(settings: Settings) -> Check:
     if alive == 0:
         return warn("workers", "none is alive: tasks are accepted but wait", "start one with `orchestrate worker`")
     return ok("workers", f"{alive} alive")
+
+
+async def check_circuits(settings: Settings) -> Check:
+    """Providers that the workers leave alone because they are down."""
+    try:
+        async with open_mongo(settings) as client:
+            found = await client[settings.mongo_db_name][CIRCUITS].find().limit(_MOST_NAMED).to_list()
+    except PyMongoError as error:
+        return fail("circuits", f"cannot be read: {type(error).__name__}", _HOW_TO_MONGO)
+    if found:
+        names = ", ".join(f"{one['provider']} ({one['model']}), {one['failures']} failures in a row" for one in found)
+        return warn("circuits", f"left alone because it is down: {names}", "look at the provider's status page")
+    return ok("circuits", "no provider is known to be down")
 
 
 async def check_redis(settings: Settings) -> Check:

@@ -1,4 +1,4 @@
-"""`orchestrate tasks`: list, show, cancel, retry, and why a task waits."""
+"""`orchestrate tasks`: list, show, cancel, retry, what a task did outside, and why it waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,11 +10,14 @@ import typer
 from rich.text import Text
 
 from app.cli.address import Address
-from app.cli.rendering import print_json, print_task, print_tasks
+from app.cli.rendering import print_effects, print_json, print_task, print_tasks
 from app.cli.server import Json, Server
 from app.cli.terminal import clean, err, out
+from app.errors import Invalid
 
-app = typer.Typer(no_args_is_help=True, help="List, show, cancel and retry tasks, or ask why one waits.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, show, cancel and retry tasks, ask why one waits or what it did outside."
+)
 
 ServerOption = Annotated[str | None, typer.Option("--server", help="URL of the API. Variable: ORCHESTRATE_URL.")]
 KeyOption = Annotated[str | None, typer.Option("--api-key", help="API key. Variable: ORCHESTRATE_API_KEY.")]
@@ -122,6 +125,33 @@ def why(
     """Say in plain words what a task waits for."""
     answer = ask(Address(server, api_key, data_dir), lambda asked: asked.why(task_id))
     _print_answer(answer, as_json=as_json, otherwise="the server gave no reason; see --json")
+
+
+@app.command()
+def effects(
+    task_id: TaskId,
+    resolve: Annotated[str | None, typer.Option(metavar="KEY", help="Say whether this effect happened.")] = None,
+    happened: Annotated[
+        bool | None, typer.Option("--happened/--not-happened", help="With --resolve: what you found out.")
+    ] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List what a task did outside, or say whether an uncertain effect happened."""
+    address = Address(server, api_key, data_dir)
+    if (resolve is None) != (happened is None):
+        raise Invalid("give --resolve KEY together with --happened or --not-happened")
+    if resolve is not None and happened is not None:
+        answer = ask(address, lambda asked: asked.resolve_effect(task_id, resolve, happened=happened))
+        _print_answer(answer, as_json=as_json, otherwise=f"noted; now: orchestrate tasks retry {task_id}")
+        return
+    found = ask(address, lambda asked: asked.list_effects(task_id))
+    if as_json:
+        print_json(out, found)
+    else:
+        print_effects(out, found.get("items") or [])
 
 
 def _print_answer(answer: Json, *, as_json: bool, otherwise: str) -> None:

@@ -1,5 +1,6 @@
 """The MongoDB clients: one asynchronous client per event loop, one synchronous one for the heartbeat thread."""
 
+from datetime import timedelta
 from typing import Any
 
 from pymongo import AsyncMongoClient, MongoClient
@@ -30,9 +31,9 @@ def connect(settings: Settings) -> AsyncMongoClient[Document]:
     return AsyncMongoClient(settings.mongo_uri.get_secret_value(), maxPoolSize=50, **options)
 
 
-def connect_blocking(settings: Settings) -> MongoClient[Document]:
-    """For the heartbeat, whose renewal may not take longer than its interval: it must notice in time that it failed."""
-    options = _options(settings, min(settings.mongo_timeout_sec, settings.heartbeat_sec))
+def connect_blocking(settings: Settings, *, longest_wait: timedelta) -> MongoClient[Document]:
+    """For the heartbeat, which must notice in time that a renewal failed: no operation takes longer than that."""
+    options = _options(settings, min(settings.mongo_timeout_sec, longest_wait.total_seconds()))
     return MongoClient(settings.mongo_uri.get_secret_value(), maxPoolSize=2, **options)
 
 

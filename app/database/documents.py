@@ -9,6 +9,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, PyMongoError, WTimeoutError
 
+from app.cancellation import undisturbed
 from app.database.errors import DuplicateDocument, StoreFailure, StoreUnavailable
 
 Document = dict[str, Any]
@@ -19,8 +20,13 @@ Database = AsyncDatabase[Document]
 
 NEWEST_FIRST: Sort = (("created_at", DESCENDING), ("_id", DESCENDING))
 DUPLICATE_KEY = 11000
-# What a standalone server answers to the driver's retry of a write that lost its connection.
-NO_TRANSACTION_NUMBERS = 20
+# Answers after which the same call may succeed later, beside those that the driver knows by their class.
+PASSING = frozenset(
+    {
+        20,  # IllegalOperation: a standalone server's answer to the driver's retry of a write that lost its connection
+        14031,  # OutOfDiskSpace: nothing was written
+    }
+)
 
 
 class Documents:
@@ -43,11 +49,13 @@ class Documents:
             raise StoreFailure(f"a document for {self._collection.name!r} has no tenant_id")
         return document
 
+    @undisturbed
     async def insert(self, document: Document) -> None:
         """Raises `DuplicateDocument` when a unique key is taken."""
         async with _translated():
             await self._collection.insert_one(self._owned(document))
 
+    @undisturbed
     async def insert_missing(self, documents: Iterable[Document]) -> None:
         """Insert those whose unique keys are free; the others are there already and stay as they are."""
         async with _translated():
@@ -57,10 +65,12 @@ class Documents:
                 if any(failed["code"] != DUPLICATE_KEY for failed in error.details["writeErrors"]):
                     raise
 
+    @undisturbed
     async def find_one(self, where: Filter, *, fields: Sequence[str] | None = None) -> Document | None:
         async with _translated():
             return await self._collection.find_one(self._scoped(where), _projection(fields))
 
+    @undisturbed
     async def find_many(
         self,
         where: Filter,
@@ -77,32 +87,43 @@ class Documents:
                 cursor = cursor.sort(list(sort))
             return await cursor.skip(skip).limit(limit).to_list()
 
+    @undisturbed
     async def count(self, where: Filter, *, limit: int) -> int:
         """How many match, counted up to ``limit``."""
         async with _translated():
             return await self._collection.count_documents(self._scoped(where), limit=limit)
 
+    @undisturbed
     async def update_one(self, where: Filter, update: Update, *, upsert: bool = False) -> bool:
         """True when a document matched (or was inserted by the upsert)."""
         async with _translated():
             result = await self._collection.update_one(self._scoped(where), update, upsert=upsert)
             return result.matched_count == 1 or result.upserted_id is not None
 
+    @undisturbed
     async def update_many(self, where: Filter, update: Update) -> int:
         async with _translated():
             return (await self._collection.update_many(self._scoped(where), update)).modified_count
 
-    async def change_one(self, where: Filter, update: Update) -> Document | None:
-        """Update one document and return it as it is afterwards; None when nothing matched."""
+    @undisturbed
+    async def change_one(self, where: Filter, update: Update, *, sort: Sort | None = None) -> Document | None:
+        """Update one document, the first in ``sort``, and return it as it is afterwards; None when nothing matched."""
         async with _translated():
             return await self._collection.find_one_and_update(
-                self._scoped(where), update, return_document=ReturnDocument.AFTER
+                self._scoped(where), update, sort=list(sort) if sort else None, return_document=ReturnDocument.AFTER
             )
 
+    @undisturbed
     async def delete_one(self, where: Filter) -> bool:
         async with _translated():
             return (await self._collection.delete_one(self._scoped(where))).deleted_count == 1
 
+    @undisturbed
+    async def delete_many(self, where: Filter) -> int:
+        async with _translated():
+            return (await self._collection.delete_many(self._scoped(where))).deleted_count
+
+    @undisturbed
     async def aggregate(self, where: Filter, stages: Sequence[Mapping[str, Any]]) -> list[Document]:
         async with _translated():
             cursor = await self._collection.aggregate([{"$match": self._scoped(where)}, *stages])
@@ -136,6 +157,6 @@ async def _translated() -> AsyncIterator[None]:
     except (ConnectionFailure, WTimeoutError) as error:
         raise StoreUnavailable("the store does not answer; try again in a moment") from error
     except PyMongoError as error:
-        if error.timeout or getattr(error, "code", None) == NO_TRANSACTION_NUMBERS:
-            raise StoreUnavailable("the store did not answer in time; try again in a moment") from error
+        if error.timeout or getattr(error, "code", None) in PASSING:
+            raise StoreUnavailable("the store cannot do it now; try again in a moment") from error
         raise StoreFailure(f"the store refused an operation: {type(error).__name__}") from error

@@ -13,6 +13,9 @@ from app.settings import Settings
 
 STORE, BROKER, SIMULATOR, API = "store", "broker", "simulator", "api"
 SIMULATOR_KEY = "simulator"
+# After the grace for running jobs a worker hands the rest back and closes; so long when the store is slow.
+HAND_OVER = timedelta(seconds=20)
+API_GRACE = timedelta(seconds=15)
 
 
 class Stage(IntEnum):
@@ -132,7 +135,7 @@ def _worker(request: Request, number: int, needed: frozenset[str]) -> Part:
         Says("worker.ready"),
         after=needed,
         stage=Stage.WORKERS,
-        grace=timedelta(seconds=request.settings.drain_grace_sec + 5),
+        grace=timedelta(seconds=request.settings.drain_grace_sec) + HAND_OVER,
     )
 
 
@@ -144,6 +147,7 @@ def _api(request: Request, ports: Ports, needed: frozenset[str]) -> Part:
         environment={"API_HOST": request.host, "API_PORT": str(ports.api)},
         after=needed,
         stage=Stage.API,
+        grace=API_GRACE,
     )
 
 

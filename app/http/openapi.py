@@ -14,6 +14,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 TAGS: list[dict[str, Any]] = [
     {"name": "Tasks", "description": "Natural-language tasks: submit, follow, steer."},
+    {"name": "Dead letters", "description": "Tasks that failed for good: read, re-drive."},
     {"name": "System", "description": "Metrics and health."},
 ]
 _REF = "#/components/schemas/"

@@ -3,6 +3,8 @@
 Celery supplies processes, queues, brokers and routing. Retries, timers, results and schedules are MongoDB's.
 """
 
+import re
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +13,9 @@ from celery import Celery
 TASK_QUEUE = "agent_tasks"
 PROCESS_TASK = "process_task"
 
-COMMON: dict[str, Any] = {
+Options = dict[str, Any]
+
+COMMON: Options = {
     # Ids only, and never pickle: a message must not be able to carry code.
     "task_serializer": "json",
     "accept_content": ["json"],
@@ -24,6 +28,8 @@ COMMON: dict[str, Any] = {
     # The coroutines wait on one event loop; threads only carry the hand-over.
     "worker_pool": "threads",
     "worker_prefetch_multiplier": 1,
+    # A prefetch count lowered at a reconnect is raised again task by task: one more way to end up with too few.
+    "worker_enable_prefetch_count_reduction": False,
     "worker_disable_rate_limits": True,
     # Its pub/sub socket is a second way for a worker to stall or crash at a broker's restart.
     "worker_enable_remote_control": False,
@@ -42,52 +48,99 @@ COMMON: dict[str, Any] = {
     "task_default_queue": TASK_QUEUE,
 }
 
-REDIS: dict[str, Any] = {
+REDIS: Options = {
     # Late acknowledgement on Redis stalls for ever when the broker restarts under a full worker.
     "task_acks_late": False,
+    # What waits stays where another worker can take it. Only Redis has this; elsewhere Celery warns and ignores it.
     "worker_disable_prefetch": True,
     "broker_transport_options": {
         # Acknowledged early, a message is protected by nothing anyway (the sweep rings for what is lost); without
         # kombu's bookkeeping of unacknowledged ones it costs two round trips less.
         "ack_emulation": False,
+        # By default a publisher waits for a frozen server without an end.
         "socket_timeout": 3,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
+        # A connection that died without a word is noticed after this and the read's timeout, not after 50 seconds.
         "health_check_interval": 5,
     },
 }
 
-SQS: dict[str, Any] = {
-    # The queue's visibility timeout redelivers; the claim makes the duplicate harmless.
+SQS: Options = {
+    # By name, as it imports boto3.
+    "broker_transport": "app.jobs.sqs:Transport",
+    # A message that waits for a free slot comes back when its worker dies; the claim makes a duplicate harmless.
     "task_acks_late": True,
-    "broker_transport_options": {"wait_time_seconds": 3, "polling_interval": 0.2, "visibility_timeout": 300},
+    "broker_transport_options": {
+        # What SQS hands to a poll nobody listens to any more stays hidden for the visibility timeout: at SIGTERM at
+        # most one short poll is open. Longer ones only save requests: this is 0.8 million a month and worker.
+        "wait_time_seconds": 3,
+        # Not 0: a worker without a free slot asks again at once, in a loop that takes a whole core.
+        "polling_interval": 0.2,
+        # Of queues that are created here. Short, as an early duplicate costs one refused claim.
+        "visibility_timeout": 300,
+        # The default is 60 seconds, four times over, in the thread that also reads messages.
+        "client-config": {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}},
+    },
 }
 
-RABBITMQ: dict[str, Any] = {
+RABBITMQ: Options = {
+    # As on SQS; RabbitMQ gives back what a dead worker had within a second.
     "task_acks_late": True,
+    # Replicated: with a classic queue the loss of its node ends all rings until the node is back.
     "task_default_queue_type": "quorum",
+    "task_create_missing_queue_type": "quorum",
+    # Quorum queues refuse the prefetch count that Celery sets for a whole connection.
     "worker_detect_quorum_queues": True,
+    # Two missed beats are a lost connection; without it a half-open one is noticed by TCP, after hours.
     "broker_heartbeat": 10,
-    "broker_transport_options": {"confirm_publish": True},
+    "broker_transport_options": {
+        # Without confirmation a message to a server that dies counts as sent.
+        "confirm_publish": True,
+        # A publisher waits for the confirmation without an end otherwise, also while the server is out of memory.
+        "read_timeout": 3,
+        "write_timeout": 3,
+    },
 }
 
+# As in sqs.eu-central-1.amazonaws.com, sqs-fips.us-east-1.amazonaws.com, vpce-1.sqs.eu-west-1.vpce.amazonaws.com.
+_REGION = re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-\d)\.")
 
-def celery_configuration(broker_url: str) -> dict[str, Any]:
-    """The whole configuration for the broker that the URL's scheme names."""
+
+def celery_configuration(broker_url: str, *, sqs_queue_url_prefix: str | None = None) -> Options:
+    """The whole configuration for the broker that the URL's scheme names.
+
+    With ``sqs_queue_url_prefix`` the queue exists already, at the prefix followed by its name, and nothing is
+    listed or created.
+    """
     scheme = urlsplit(broker_url).scheme
     if scheme == "sqs":
-        return {**COMMON, **SQS}
+        options = {**SQS["broker_transport_options"], **_sqs_place(broker_url, sqs_queue_url_prefix)}
+        return {**COMMON, **SQS, "broker_transport_options": options}
     if scheme in {"amqp", "amqps", "pyamqp"}:
         return {**COMMON, **RABBITMQ}
     return {**COMMON, **REDIS}
 
 
-def create_celery(name: str, broker_url: str) -> Celery:
+def create_celery(name: str, broker_url: str, *, sqs_queue_url_prefix: str | None = None) -> Celery:
     celery = Celery(name, broker=broker_url, set_as_current=False)
-    celery.conf.update(celery_configuration(broker_url))
+    celery.conf.update(celery_configuration(broker_url, sqs_queue_url_prefix=sqs_queue_url_prefix))
     return celery
 
 
-def message_priority(priority: int, broker_url: str) -> int:
-    """The broker's number for our priority 0 (whenever) to 9 (now): Redis counts the other way round."""
-    return 9 - priority if urlsplit(broker_url).scheme in {"redis", "rediss"} else priority
+def _sqs_place(broker_url: str, queue_url_prefix: str | None) -> Options:
+    """Where SQS is: a host in the broker URL is an endpoint; without one it is AWS's, in the region of the queue."""
+    endpoint = urlsplit(broker_url).hostname
+    place: Options = {"is_secure": not (endpoint and _is_loopback(endpoint))}
+    if queue_url_prefix:
+        place["predefined_queues"] = {TASK_QUEUE: {"url": queue_url_prefix + TASK_QUEUE}}
+        if found := _REGION.search(urlsplit(queue_url_prefix).hostname or ""):
+            place["region"] = found[1]
+    return place
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.jobs.history import new_entry, read_error
+from app.jobs.lanes import rank_of
 from app.jobs.models import DEFAULT_PRIORITY, Job, Lease, NewJob, Reason, Status
 
 
@@ -17,10 +18,13 @@ def to_job(document: dict[str, Any]) -> Job:
         max_attempts=document["max_attempts"],
         created_at=document["created_at"],
         not_before=document["not_before"],
+        queued_at=document["queued_at"],
         deadline_at=document.get("deadline_at"),
         lease=Lease(lease["token"], lease["worker"]) if lease else None,
         cancel_requested_at=document.get("cancel_requested_at"),
         dispatches=document["dispatches"],
+        dispatched_at=document.get("dispatched_at"),
+        alone=bool(document.get("alone")),
         priority=document.get("priority", DEFAULT_PRIORITY),
         error=read_error(document.get("error")),
         trace_id=document.get("trace_id"),
@@ -28,7 +32,7 @@ def to_job(document: dict[str, Any]) -> Job:
     )
 
 
-def to_document(new: NewJob, *, now: datetime, redispatch: timedelta) -> dict[str, Any]:
+def to_document(new: NewJob, *, now: datetime, redispatch: timedelta, priority_step: timedelta) -> dict[str, Any]:
     """The document of a job that was just accepted; it counts as rung once unless it has to wait first."""
     due = new.not_before or now
     waits = due > now
@@ -38,6 +42,9 @@ def to_document(new: NewJob, *, now: datetime, redispatch: timedelta) -> dict[st
         "tenant_id": new.tenant_id,
         "status": Status.QUEUED.value,
         "priority": new.priority,
+        "rank": rank_of(due, new.priority, step=priority_step),
+        "lane": None if waits else new.tenant_id,
+        "alone": False,
         "attempt": 0,
         "max_attempts": new.max_attempts,
         "not_before": due,

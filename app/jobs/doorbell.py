@@ -15,11 +15,8 @@ import structlog
 from celery import Celery
 from kombu.connection import Connection
 
-from app.jobs.broker import message_priority
-
 log = structlog.get_logger(__name__)
 
-Ring = tuple[str, int]
 BUFFERED = 10_000
 # Under load many rings share a round trip to the broker, where the transport can do that.
 LARGEST_BATCH = 50
@@ -41,22 +38,21 @@ class Doorbell:
         on_ring: Callable[[bool], None],
     ) -> None:
         self._celery = celery
-        self._broker_url = str(celery.conf.broker_url)
         self._task = task
         self._queue_name = queue_name
         self._argument = argument
         self._on_ring = on_ring
-        self._waiting: queue.Queue[Ring | None] = queue.Queue(maxsize=BUFFERED)
+        self._waiting: queue.Queue[str | None] = queue.Queue(maxsize=BUFFERED)
         self._closing = threading.Event()
         self._answers = True
         self._is_last = False
         self._thread = threading.Thread(target=self._publish_for_ever, name="doorbell", daemon=True)
         self._thread.start()
 
-    def ring(self, job_id: str, priority: int) -> None:
+    def ring(self, job_id: str) -> None:
         """Return at once; the message goes out shortly, or the sweep rings later."""
         try:
-            self._waiting.put_nowait((job_id, priority))
+            self._waiting.put_nowait(job_id)
         except queue.Full:
             self._on_ring(False)
 
@@ -93,9 +89,9 @@ class Doorbell:
                 if self._closing.wait(PAUSE_AFTER_FAILURE):
                     return
 
-    def _next_batch(self) -> list[Ring]:
+    def _next_batch(self) -> list[str]:
         """What waits, at least one ring; nothing when the doorbell was closed and all is published."""
-        batch: list[Ring] = []
+        batch: list[str] = []
         while not self._is_last and len(batch) < LARGEST_BATCH:
             try:
                 # Only the first is waited for.
@@ -108,11 +104,11 @@ class Doorbell:
                 batch.append(ring)
         return batch
 
-    def _publish(self, batch: list[Ring]) -> bool:
+    def _publish(self, batch: list[str]) -> bool:
         try:
             with self._celery.producer_or_acquire() as producer, producer.batch(max_size=LARGEST_BATCH):
-                for job_id, priority in batch:
-                    self._send(job_id, priority, producer)
+                for job_id in batch:
+                    self._send(job_id, producer)
         except Exception as error:  # noqa: BLE001 - a broker that is down must not end the thread
             if self._answers:
                 log.warning("doorbell.not_rung", error=type(error).__name__)
@@ -124,12 +120,11 @@ class Doorbell:
             self._on_ring(True)
         return True
 
-    def _send(self, job_id: str, priority: int, producer: Any) -> None:
+    def _send(self, job_id: str, producer: Any) -> None:
         self._celery.send_task(
             self._task,
             kwargs={self._argument: job_id},
             queue=self._queue_name,
-            priority=message_priority(priority, self._broker_url),
             ignore_result=True,
             # Descriptions for monitoring that nobody reads; making them is a tenth of the work.
             argsrepr="",

@@ -16,6 +16,15 @@ from app.jobs.workers import WorkerIdentity, registration, renewable, renewal
 log = structlog.get_logger(__name__)
 
 URGENT_PAUSE = 0.5
+# What one renewal may take, and the pause after one that failed, as shares of the interval: together they are no
+# longer than it, so that the last look before the lease ends is never late.
+LONGEST_RENEWAL = 0.75
+LONGEST_URGENT_PAUSE = 0.25
+
+
+def longest_renewal(interval: timedelta) -> timedelta:
+    """What one operation of the heartbeat's client may take at most."""
+    return interval * LONGEST_RENEWAL
 
 
 class Heartbeat:
@@ -86,7 +95,8 @@ class Heartbeat:
     def _pause(self) -> float:
         seconds = self._interval.total_seconds()
         # Without a lease no job can be claimed, and a renewal that failed must be repeated before the lease ends.
-        return seconds if self._identity and self._is_renewed else min(seconds, URGENT_PAUSE)
+        urgent = min(seconds * LONGEST_URGENT_PAUSE, URGENT_PAUSE)
+        return seconds if self._identity and self._is_renewed else urgent
 
     def _beat(self) -> None:
         started = self._monotonic()

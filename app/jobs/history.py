@@ -11,7 +11,7 @@ from typing import Any
 
 from app.jobs.models import HistoryEntry, JobError, Reason, Status
 
-UNCHARGED = frozenset({Reason.WORKER_DRAINING, Reason.SUSPENDED})
+UNCHARGED = frozenset({Reason.WORKER_DRAINING, Reason.ISOLATED, Reason.DEFERRED, Reason.CIRCUIT_OPEN, Reason.SUSPENDED})
 
 
 def new_entry(
@@ -45,6 +45,11 @@ def read_history(entries: Iterable[Mapping[str, Any]]) -> list[HistoryEntry]:
         )
         attempt -= reason in UNCHARGED
     return history
+
+
+def count_claims(entries: Iterable[Mapping[str, Any]]) -> int:
+    """How often the job was ever claimed: it grows with every attempt, charged or not, and so tells a later one."""
+    return sum(raw["reason"] == Reason.CLAIMED.value for raw in entries)
 
 
 def read_error(raw: Mapping[str, Any] | None) -> JobError | None:

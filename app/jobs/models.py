@@ -35,6 +35,9 @@ class Reason(StrEnum):
     RETRY_SCHEDULED = "retry_scheduled"
     WORKER_LOST = "worker_lost"
     WORKER_DRAINING = "worker_draining"
+    ISOLATED = "isolated"
+    DEFERRED = "deferred"
+    CIRCUIT_OPEN = "circuit_open"
     SUSPENDED = "suspended"
     CANCELLED = "cancelled"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -75,7 +78,10 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as the store holds it. ``document`` is the whole document, for the feature that owns it."""
+    """One job as the store holds it. ``document`` is the whole document, for the feature that owns it.
+
+    ``alone`` marks one that its worker must not run beside another such: it is suspected of killing workers.
+    """
 
     id: str
     tenant_id: str
@@ -84,11 +90,14 @@ class Job:
     max_attempts: int
     created_at: datetime
     not_before: datetime
+    queued_at: datetime | None = None
     deadline_at: datetime | None = None
     lease: Lease | None = None
     cancel_requested_at: datetime | None = None
     dispatches: int = 0
+    dispatched_at: datetime | None = None
     priority: int = DEFAULT_PRIORITY
+    alone: bool = False
     error: JobError | None = None
     trace_id: str | None = None
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)

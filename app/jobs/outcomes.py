@@ -18,12 +18,16 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """Another attempt can help, not before ``at``. ``charged`` is False when the attempt was not the job's fault."""
+    """Another attempt can help, not before ``at``. ``charged`` is False when the attempt was not the job's fault.
+
+    ``alone`` keeps the next one away from other suspects of killing their worker.
+    """
 
     at: datetime
     error: JobError | None = None
     reason: Reason = Reason.RETRY_SCHEDULED
     charged: bool = True
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,13 @@ class Failed:
 
     error: JobError
     reason: Reason = Reason.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """The job may not go on before ``permit`` can be had; the attempt is not charged, and no worker is held."""
+
+    permit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,7 @@ class Cancelled:
     """The work was stopped because somebody asked for it."""
 
 
-Outcome = Finished | RetryAt | Failed | Suspended | Cancelled
+Outcome = Finished | RetryAt | Failed | Deferred | Suspended | Cancelled
 
 
 class Stop(StrEnum):

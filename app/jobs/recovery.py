@@ -9,12 +9,15 @@ from app.database.indexes import Index
 from app.errors import DeadlineExceeded
 from app.jobs import transitions
 from app.jobs.documents import to_job
+from app.jobs.lanes import PARKED
 from app.jobs.models import Job, JobError, Reason, Status
 from app.jobs.outcomes import Failed, Outcome
 from app.jobs.store import WAITING
 from app.jobs.transitions import Evidence
 
 BATCH = 500
+# Timers tend to end together.
+DUE_BATCH = 2000
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_REDISPATCH = timedelta(minutes=1)
 BY_DISPATCH: Sort = (("next_dispatch_at", 1),)
@@ -33,6 +36,8 @@ def indexes(collection: str) -> tuple[Index, ...]:
         Index(collection, (("status", 1), ("not_before", 1))),
         Index(collection, (("status", 1), ("cancel_requested_at", 1))),
         Index(collection, (("lease.worker", 1), ("status", 1))),
+        Index(collection, (("lane", 1), ("rank", 1))),
+        Index(collection, (("tenant_id", 1), ("status", 1), ("not_before", 1))),
     )
 
 
@@ -44,10 +49,11 @@ class Recovery:
         self._clock = clock
         self._redispatch = redispatch
 
-    async def list_due(self) -> list[Job]:
-        """Queued jobs whose time has come and for which nobody rang yet, the longest waiting first."""
-        due = {"status": Status.QUEUED.value, "dispatches": 0, "next_dispatch_at": {"$lte": self._clock()}}
-        return await self._list(due, sort=BY_DISPATCH)
+    async def list_due(self, *, within: timedelta = timedelta(0), limit: int = DUE_BATCH) -> list[Job]:
+        """Queued jobs whose time comes ``within`` and for which nobody rang yet, the longest waiting first."""
+        soon = {"$lte": self._clock() + within}
+        due = {"status": Status.QUEUED.value, "dispatches": 0, "next_dispatch_at": soon}
+        return await self._list(due, sort=BY_DISPATCH, limit=limit)
 
     async def list_silent(self, *, limit: int = BATCH) -> list[Job]:
         """Queued jobs that were rung and still wait, past the pause that this is worth."""
@@ -94,16 +100,22 @@ class Recovery:
         )
         return [document["_id"] for document in documents]
 
-    async def count_waiting(self, *, limit: int) -> int:
-        due = {"status": Status.QUEUED.value, "not_before": {"$lte": self._clock()}}
-        return await self._documents.count(due, limit=limit)
+    async def count_waiting(self, *, limit: int, tenant_id: str | None = None) -> int:
+        """Due jobs that nobody works on, of one tenant or of all."""
+        due: Document = {"status": Status.QUEUED.value, "not_before": {"$lte": self._clock()}}
+        documents = self._documents if tenant_id is None else self._documents.of_tenant(tenant_id)
+        return await documents.count(due, limit=limit)
 
-    async def mark_rung(self, job_id: str, *, dispatches: int) -> bool:
+    async def count_startable(self, *, limit: int) -> int:
+        """Jobs that a message should be on its way for: what waits for a permit is not among them."""
+        return await self._documents.count({"lane": {"$gt": "", "$lt": PARKED}}, limit=limit)
+
+    async def mark_rung(self, job_id: str, *, tenant_id: str, dispatches: int) -> bool:
         """Note the ring before it is made, so that two sweeps do not both ring; the pause doubles each time."""
         now = self._clock()
         pause = min(self._redispatch * 2 ** min(dispatches, 10), LONGEST_REDISPATCH)
         still_silent = {"_id": job_id, "status": Status.QUEUED.value, "dispatches": dispatches}
-        return await self._documents.update_one(still_silent, transitions.rung(now, now + pause))
+        return await self._documents.update_one(still_silent, transitions.rung(now, now + pause, lane=tenant_id))
 
     async def release(self, job: Job, outcome: Outcome) -> bool:
         """End an attempt whose worker is gone; False when somebody else was faster."""

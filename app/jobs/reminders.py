@@ -20,35 +20,38 @@ CLOSING_PATIENCE = 2.0
 
 
 class Reminders:
-    def __init__(self, recovery: Recovery, ring: Callable[[str, int], None], *, clock: Clock) -> None:
+    """One timer per job at most; another reminder for the same time changes nothing."""
+
+    def __init__(self, recovery: Recovery, ring: Callable[[str], None], *, clock: Clock) -> None:
         self._recovery = recovery
         self._ring = ring
         self._clock = clock
-        self._pending: dict[asyncio.Task[None], datetime] = {}
+        self._pending: dict[tuple[str, datetime], asyncio.Task[None]] = {}
 
     def remind(self, job: Job, at: datetime) -> None:
         """Ring for the job at ``at``; must be called on the event loop."""
-        if at - self._clock() > LONGEST_REMINDER:
+        key = (job.id, at)
+        if at - self._clock() > LONGEST_REMINDER or key in self._pending:
             return
         # Only what the ring needs: thousands may wait, and a job holds its whole document.
-        task = asyncio.create_task(self._ring_at(job.id, job.priority, at), name="reminder")
-        self._pending[task] = at
-        task.add_done_callback(self._pending.pop)
+        task = asyncio.create_task(self._ring_at(job.id, job.tenant_id, at), name="reminder")
+        self._pending[key] = task
+        task.add_done_callback(lambda _: self._pending.pop(key))
 
     async def close(self) -> None:
         """Ring for what is due and leave the rest to the sweep."""
         now = self._clock()
-        due = [task for task, at in self._pending.items() if at <= now]
-        later = [task for task, at in self._pending.items() if at > now]
+        due = [task for (_, at), task in self._pending.items() if at <= now]
+        later = [task for (_, at), task in self._pending.items() if at > now]
         for task in later:
             await stop(task, patience=timedelta(milliseconds=200))
         if due:
             await asyncio.wait(due, timeout=CLOSING_PATIENCE)
 
-    async def _ring_at(self, job_id: str, priority: int, at: datetime) -> None:
+    async def _ring_at(self, job_id: str, tenant_id: str, at: datetime) -> None:
         await asyncio.sleep(max((at - self._clock()).total_seconds(), 0))
         try:
-            if await self._recovery.mark_rung(job_id, dispatches=0):
-                self._ring(job_id, priority)
+            if await self._recovery.mark_rung(job_id, tenant_id=tenant_id, dispatches=0):
+                self._ring(job_id)
         except OrchestratorError as error:
             log.debug("reminder.left_to_sweep", error_type=error.code)

@@ -1,6 +1,7 @@
 """Runs one job: claim, hand to the handler, settle. The edge at which a handler's failures become outcomes."""
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -11,10 +12,19 @@ import structlog
 from app.cancellation import stop
 from app.clock import Clock
 from app.database.documents import Document
-from app.errors import AttemptTimeout, DeadlineExceeded, ExecutionError, LeaseLost, OrchestratorError, Unavailable
+from app.errors import (
+    AttemptTimeout,
+    CircuitOpen,
+    DeadlineExceeded,
+    ExecutionError,
+    LeaseLost,
+    OrchestratorError,
+    Unavailable,
+)
+from app.jobs.dispatch import Dispatcher, NotAdmitted, Taken
 from app.jobs.models import Job, JobError
-from app.jobs.outcomes import Failed, Outcome, Stop, outcome_of_stop
-from app.jobs.retry import Backoff, decide_after_error
+from app.jobs.outcomes import Deferred, Failed, Outcome, Stop, outcome_of_stop
+from app.jobs.retry import RetryPolicy, decide_after_error, decide_on_start
 from app.jobs.store import JobStore
 from app.jobs.transitions import Evidence
 from app.observability.context import bound
@@ -28,10 +38,23 @@ SETTLE_PAUSE = timedelta(milliseconds=200)
 class Attempt:
     """One attempt at one job, as its handler sees it."""
 
-    def __init__(self, job: Job, store: JobStore) -> None:
-        self.job = job
+    def __init__(self, taken: Taken, store: JobStore, dispatcher: Dispatcher, policy: RetryPolicy) -> None:
+        """``policy`` may be replaced by the handler, once it knows more."""
+        self.job = taken.job
+        self.policy = policy
         self.evidence = Evidence()
+        self.permits = list(taken.permits)
         self._store = store
+        self._dispatcher = dispatcher
+
+    async def enter(self, agent: str) -> None:
+        """Take a place among those that may run this agent at the same time; raises `NotAdmitted` when all are taken.
+
+        The handler lets it pass: what the attempt saved is kept, and the next one is not charged.
+        """
+        permit = await self._dispatcher.admit(self.job, agent)
+        if permit is not None:
+            self.permits.append(permit)
 
     async def save(self, fields: Document) -> None:
         """Keep an intermediate result under the lease; raises `LeaseLost`."""
@@ -69,9 +92,10 @@ class JobRunner:
     def __init__(
         self,
         store: JobStore,
+        dispatcher: Dispatcher,
         handler: Handler,
         *,
-        backoff: Backoff,
+        policy_of: Callable[[Job], RetryPolicy],
         attempt_timeout: timedelta,
         lease: timedelta,
         clock: Clock,
@@ -79,8 +103,9 @@ class JobRunner:
         on_settled: Callable[[Job, Outcome], None],
     ) -> None:
         self._store = store
+        self._dispatcher = dispatcher
         self._handler = handler
-        self._backoff = backoff
+        self._policy_of = policy_of
         self._attempt_timeout = attempt_timeout
         self._lease = lease
         self._clock = clock
@@ -88,6 +113,7 @@ class JobRunner:
         self._on_settled = on_settled
         self._running: dict[str, RunningJob] = {}
         self._fenced: set[str] = set()
+        self._takes_suspect = False
         self._closing = False
 
     @property
@@ -118,23 +144,38 @@ class JobRunner:
             running.stop(Stop.DRAINING)
 
     async def run(self, job_id: str, *, worker: str) -> None:
-        """Do one attempt at the job if it is there to be claimed."""
+        """Do one attempt at the job, or at one that is to be started before it, if there is any."""
         if worker in self._fenced:
             return
-        job = await self._store.claim(job_id, worker=worker)
-        if job is None:
+        taken = await self._take(job_id, worker)
+        if taken is None:
             log.debug("job.nothing_to_claim", task_id=job_id)
             return
+        job = taken.job
         if worker in self._fenced:
             # The claim was on its way when the lease ran out; the sweep gives the job to somebody else.
-            log.warning("job.claimed_too_late", task_id=job_id)
+            log.warning("job.claimed_too_late", task_id=job.id)
             return
         with bound(task_id=job.id, tenant_id=job.tenant_id, trace_id=job.trace_id):
             self._on_claimed(job)
-            await self._run_claimed(job)
+            attempt = Attempt(taken, self._store, self._dispatcher, self._policy_of(job))
+            try:
+                await self._run_claimed(attempt)
+            finally:
+                await self._dispatcher.give_back(job, attempt.permits)
 
-    async def _run_claimed(self, job: Job) -> None:
-        attempt = Attempt(job, self._store)
+    async def _take(self, job_id: str, worker: str) -> Taken | None:
+        # One at a time may look for a suspect, so that two are never started beside each other.
+        may_run_alone = not self._takes_suspect and not any(one.job.alone for one in self._running.values())
+        self._takes_suspect = self._takes_suspect or may_run_alone
+        try:
+            return await self._dispatcher.take(job_id, worker=worker, may_run_alone=may_run_alone)
+        finally:
+            if may_run_alone:
+                self._takes_suspect = False
+
+    async def _run_claimed(self, attempt: Attempt) -> None:
+        job = attempt.job
         work = asyncio.ensure_future(self._handle(attempt))
         # Whatever an abandoned handler ends with, it is of no interest to anybody.
         work.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -150,7 +191,8 @@ class JobRunner:
                 del self._running[job.id]
 
     async def _handle(self, attempt: Attempt) -> Outcome:
-        return await self._handler(attempt)
+        too_late = decide_on_start(attempt.job, policy=attempt.policy, now=self._clock())
+        return too_late or await self._handler(attempt)
 
     def _stop_at_once_if_told(self, running: RunningJob) -> None:
         if running.job.cancel_requested_at is not None:
@@ -179,18 +221,20 @@ class JobRunner:
             return None
         if ended and work.exception() is None:
             return work.result()
+        if ended and isinstance(refused := work.exception(), NotAdmitted):
+            return Deferred(refused.permit)
         if running.stopped is not None:
             return outcome_of_stop(running.stopped, now=self._clock())
         if timed_out:
-            return self._decide(running.job, self._timeout_error(running.job))
+            return self._decide(running.attempt, self._timeout_error(running.job))
         error = work.exception() if ended else ExecutionError("the handler gave up without an outcome")
-        return self._decide(running.job, _as_known(error, attempt=running.job.attempt))
+        return self._decide(running.attempt, _as_known(error, attempt=running.job.attempt))
 
-    def _decide(self, job: Job, error: OrchestratorError) -> Outcome:
+    def _decide(self, attempt: Attempt, error: OrchestratorError) -> Outcome:
         return decide_after_error(
-            job,
+            attempt.job,
             error,
-            backoff=self._backoff,
+            policy=attempt.policy,
             now=self._clock(),
             jitter=random.random(),  # noqa: S311 - spreads load, guards nothing
         )
@@ -210,6 +254,9 @@ class JobRunner:
             written = await self._write(running, outcome, Evidence())
         if written:
             self._on_settled(running.job, outcome)
+            if isinstance(outcome, Deferred):
+                # Given back before the job was put aside, the permit would have found nobody who waits for it.
+                await self._dispatcher.start_waiting(outcome.permit)
 
     async def _write(self, running: RunningJob, outcome: Outcome, evidence: Evidence) -> bool:
         give_up_at = self._clock() + self._lease
@@ -233,7 +280,9 @@ def _holder(job: Job) -> str | None:
 
 def _as_known(error: BaseException | None, *, attempt: int) -> OrchestratorError:
     if isinstance(error, OrchestratorError):
-        log.warning("job.attempt_failed", error_type=error.code, attempt=attempt)
+        # While a provider is down every job is refused again and again; the circuit itself has logged why.
+        level = logging.DEBUG if isinstance(error, CircuitOpen) else logging.WARNING
+        log.log(level, "job.attempt_failed", error_type=error.code, attempt=attempt)
         return error
     # An unforeseen exception is our defect; its text may hold a prompt, so only its kind is told.
     log.error("job.handler_crashed", exc_info=error)

@@ -6,17 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.clock import Clock
-from app.database.documents import Document, Documents
+from app.database.documents import Document, Documents, Sort
 from app.errors import Conflict, LeaseLost, NotFound
 from app.ids import new_token
 from app.jobs import transitions
 from app.jobs.documents import to_document, to_job
+from app.jobs.lanes import PARKED
 from app.jobs.models import Job, NewJob, Status
 from app.jobs.outcomes import Outcome
 from app.jobs.transitions import Change, Evidence
 
 # Two processes know the store's time within a few milliseconds: what one just made due must not be early for another.
 CLOCK_TOLERANCE = timedelta(milliseconds=50)
+PRIORITY_STEP = timedelta(minutes=1)
+BY_RANK: Sort = (("rank", 1),)
 WAITING = [Status.QUEUED.value, Status.AWAITING_APPROVAL.value]
 RETRYABLE = [Status.FAILED.value, Status.CANCELLED.value]
 
@@ -38,14 +41,22 @@ class JobNotFinished(Conflict):
 class JobStore:
     """The jobs of one collection."""
 
-    def __init__(self, documents: Documents, *, clock: Clock, redispatch: timedelta) -> None:
+    def __init__(
+        self,
+        documents: Documents,
+        *,
+        clock: Clock,
+        redispatch: timedelta,
+        priority_step: timedelta = PRIORITY_STEP,
+    ) -> None:
         self._documents = documents
         self._clock = clock
         self._redispatch = redispatch
+        self._priority_step = priority_step
 
     async def enqueue(self, new: NewJob) -> Job:
         """Store an accepted job as `queued`. Raises `DuplicateDocument` when the id is taken."""
-        document = to_document(new, now=self._clock(), redispatch=self._redispatch)
+        document = to_document(new, now=self._clock(), redispatch=self._redispatch, priority_step=self._priority_step)
         await self._documents.insert(document)
         return to_job(document)
 
@@ -55,15 +66,31 @@ class JobStore:
             raise NotFound(f"no job {job_id!r}", id=job_id)
         return to_job(document)
 
-    async def claim(self, job_id: str, *, worker: str) -> Job | None:
+    async def claim(
+        self, job_id: str, *, worker: str, token: str | None = None, may_run_alone: bool = True
+    ) -> Job | None:
         """Take a due job for one attempt under a new lease; None when it is not there to be taken.
 
-        A message that arrives twice, late or forged finds nothing to claim and is thereby harmless.
+        A message that arrives twice, late or forged finds nothing to claim and is thereby harmless. ``may_run_alone``
+        is False while the worker runs a job that must have no other suspect beside it.
         """
-        now = self._clock()
-        due = {"_id": job_id, "status": Status.QUEUED.value, "not_before": {"$lte": now + CLOCK_TOLERANCE}}
-        document = await self._documents.change_one(due, transitions.claimed(new_token(), worker, now))
+        return await self._claim(self._startable(job_id, may_run_alone=may_run_alone), worker, token)
+
+    async def claim_first(self, lane: str, *, worker: str, may_run_alone: bool = True) -> Job | None:
+        """Take the first startable job of a lane for one attempt; None when there is none."""
+        first = self._first_of(lane, may_run_alone=may_run_alone)
+        return await self._claim(first, worker, None, sort=BY_RANK)
+
+    async def find_startable(self, job_id: str, *, may_run_alone: bool = True) -> Job | None:
+        """The job as `claim` would find it, not yet taken."""
+        document = await self._documents.find_one(self._startable(job_id, may_run_alone=may_run_alone))
         return None if document is None else to_job(document)
+
+    async def find_first(self, lane: str, *, may_run_alone: bool = True) -> Job | None:
+        """The job that `claim_first` would take, not yet taken."""
+        first = self._first_of(lane, may_run_alone=may_run_alone)
+        found = await self._documents.find_many(first, sort=BY_RANK, limit=1)
+        return to_job(found[0]) if found else None
 
     async def save(self, job: Job, fields: Document) -> None:
         """Keep what the attempt has found so far, under its lease; raises `LeaseLost`."""
@@ -82,20 +109,50 @@ class JobStore:
             # It changed between two of our looks; whoever moved it made progress, so this ends.
             await asyncio.sleep(0)
 
-    async def retry(self, tenant_id: str, job_id: str, *, reset: Mapping[str, Any], request: str) -> Job:
+    async def retry(
+        self,
+        tenant_id: str,
+        job_id: str,
+        *,
+        reset: Mapping[str, Any],
+        request: str,
+        ended_at: datetime | None = None,
+    ) -> Job:
         """Begin a new series of attempts for a failed or cancelled job, its history kept.
 
         ``reset`` are the feature's own fields that the last series wrote; ``request`` is noted in the history, and
-        the same request never begins a second series.
+        the same request never begins a second series. With ``ended_at`` only the series that ended then is followed.
         """
         documents, now = self._documents.of_tenant(tenant_id), self._clock()
-        change = transitions.retried(now, reset=reset, request=request, redispatch=self._redispatch)
-        ended = {"_id": job_id, "status": {"$in": RETRYABLE}, "history.label": {"$ne": request}}
+        change = transitions.retried(now, lane=tenant_id, reset=reset, request=request, redispatch=self._redispatch)
+        ended: Document = {"_id": job_id, "status": {"$in": RETRYABLE}, "history.label": {"$ne": request}}
+        if ended_at is not None:
+            ended["completed_at"] = ended_at
         changed = await documents.change_one(ended, change)
         if changed is not None:
             return to_job(changed)
         found = await self._get_status(tenant_id, job_id)
         raise JobNotFinished(f"{job_id} is {found}; only failed or cancelled work can be retried", status=found)
+
+    def _startable(self, job_id: str, *, may_run_alone: bool) -> Document:
+        # A job that is parked waits for a permit, which no message can replace.
+        not_parked = {"_id": job_id, "lane": {"$not": {"$gte": PARKED}}}
+        return {**not_parked, **self._due(may_run_alone=may_run_alone)}
+
+    def _first_of(self, lane: str, *, may_run_alone: bool) -> Document:
+        return {"lane": lane, **self._due(may_run_alone=may_run_alone)}
+
+    def _due(self, *, may_run_alone: bool) -> Document:
+        due: Document = {
+            "status": Status.QUEUED.value,
+            "not_before": {"$lte": self._clock() + CLOCK_TOLERANCE},
+        }
+        return due if may_run_alone else due | {"alone": {"$ne": True}}
+
+    async def _claim(self, where: Document, worker: str, token: str | None, *, sort: Sort | None = None) -> Job | None:
+        change = transitions.claimed(token or new_token(), worker, self._clock())
+        document = await self._documents.change_one(where, change, sort=sort)
+        return None if document is None else to_job(document)
 
     async def _try_cancel(self, tenant_id: str, job_id: str) -> Status | None:
         documents, now = self._documents.of_tenant(tenant_id), self._clock()

@@ -5,6 +5,7 @@ evidently lost. Several sweeps at once are harmless: every step is a guarded wri
 """
 
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,10 +16,13 @@ from app.clock import Clock
 from app.jobs.models import Job
 from app.jobs.outcomes import Cancelled, Outcome
 from app.jobs.recovery import BATCH, Recovery
-from app.jobs.retry import Backoff, decide_after_lost_worker
+from app.jobs.retry import RetryPolicy, decide_after_lost_worker
 from app.jobs.workers import WorkerDirectory
 
 log = structlog.get_logger(__name__)
+
+# A timer that nobody rang for so long after its time tells that nobody sweeps.
+EVIDENT = timedelta(milliseconds=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,12 @@ class SweepReport:
         return bool(self.released or self.ended or self.rung)
 
 
-def decide_lost(job: Job, *, backoff: Backoff, now: datetime) -> Outcome:
+def decide_lost(job: Job, *, policy: RetryPolicy, now: datetime, in_company: bool = False) -> Outcome:
     """What becomes of a job that nobody works on although it was claimed."""
     if job.cancel_requested_at is not None:
         return Cancelled()
-    return decide_after_lost_worker(job, backoff=backoff, now=now, jitter=random.random())  # noqa: S311
+    jitter = random.random()  # noqa: S311 - spreads load, guards nothing
+    return decide_after_lost_worker(job, policy=policy, now=now, jitter=jitter, in_company=in_company)
 
 
 class Sweeper:
@@ -48,20 +53,25 @@ class Sweeper:
         recovery: Recovery,
         workers: WorkerDirectory,
         *,
-        backoff: Backoff,
+        policy_of: Callable[[Job], RetryPolicy],
         lease: timedelta,
         clock: Clock,
-        ring: Callable[[str, int], None],
+        interval: timedelta,
+        ring: Callable[[str], None],
+        remind: Callable[[Job, datetime], None],
         measure_depth: Callable[[], Awaitable[int | None]],
         broker_answers: Callable[[], bool],
         on_change: Callable[[str], None],
     ) -> None:
+        """``interval`` is the time to the next sweep; ``remind`` rings for a job at a time before that."""
         self._recovery = recovery
         self._workers = workers
-        self._backoff = backoff
+        self._policy_of = policy_of
         self._lease = lease
         self._clock = clock
+        self._interval = interval
         self._ring = ring
+        self._remind = remind
         self._measure_depth = measure_depth
         self._broker_answers = broker_answers
         self._on_change = on_change
@@ -74,19 +84,39 @@ class Sweeper:
             log.info("sweep.healed", released=report.released, ended=report.ended, rung=report.rung)
         return report
 
+    async def stand_in(self) -> int:
+        """Ring for timers in place of a sweep that evidently does not: the process whose turn it is may have died.
+
+        Until its lock can be taken over, timers would be late by that much.
+        """
+        if not await self._recovery.list_due(within=-EVIDENT, limit=1):
+            return 0
+        rung = 0
+        for job in await self._recovery.list_due(within=self._interval, limit=BATCH):
+            if job.not_before > self._clock():
+                self._remind(job, job.not_before)
+            elif await self._ring_for(job):
+                rung += 1
+            else:
+                # Somebody else is at it.
+                break
+        return rung
+
     async def _release_lost(self) -> int:
         expired = await self._workers.list_expired()
         lost = await self._recovery.list_held_by(expired) if expired else []
         known = await self._workers.list_known()
         lost += await self._recovery.list_orphans(known, started_before=self._clock() - self._lease)
-        released = sum([await self._release(job) for job in lost])
+        held = Counter(job.lease.worker for job in lost if job.lease)
+        released = sum([await self._release(job, in_company=held[_holder(job)] > 1) for job in lost])
         if len(lost) < BATCH:
             for worker in expired:
                 await self._workers.forget(worker)
         return released
 
-    async def _release(self, job: Job) -> bool:
-        changed = await self._recovery.release(job, decide_lost(job, backoff=self._backoff, now=self._clock()))
+    async def _release(self, job: Job, *, in_company: bool) -> bool:
+        outcome = decide_lost(job, policy=self._policy_of(job), now=self._clock(), in_company=in_company)
+        changed = await self._recovery.release(job, outcome)
         if changed:
             log.warning("job.worker_lost", task_id=job.id, attempt=job.attempt)
             self._on_change(job.id)
@@ -109,17 +139,28 @@ class Sweeper:
         return ended
 
     async def _ring_again(self) -> int:
-        rung = await self._ring_each(await self._recovery.list_due())
+        rung = await self._ring_in_time()
         if await self._recovery.list_silent(limit=1) and await self._broker_lost_some():
             rung += await self._ring_each(await self._recovery.list_silent())
         return rung
 
-    async def _ring_each(self, jobs: list[Job]) -> int:
+    async def _ring_in_time(self) -> int:
+        """Ring for what is due, and see to it that what becomes due before the next sweep is rung for on time."""
         rung = 0
-        for job in jobs:
-            if await self._recovery.mark_rung(job.id, dispatches=job.dispatches):
-                self._ring(job.id, job.priority)
-                rung += 1
+        for job in await self._recovery.list_due(within=self._interval):
+            if job.not_before > self._clock():
+                self._remind(job, job.not_before)
+            else:
+                rung += await self._ring_for(job)
+        return rung
+
+    async def _ring_each(self, jobs: list[Job]) -> int:
+        return sum([await self._ring_for(job) for job in jobs])
+
+    async def _ring_for(self, job: Job) -> bool:
+        rung = await self._recovery.mark_rung(job.id, tenant_id=job.tenant_id, dispatches=job.dispatches)
+        if rung:
+            self._ring(job.id)
         return rung
 
     async def _broker_lost_some(self) -> bool:
@@ -133,4 +174,8 @@ class Sweeper:
             return self._broker_answers()
         if queued == 0:
             return True
-        return queued < await self._recovery.count_waiting(limit=queued + 1)
+        return queued < await self._recovery.count_startable(limit=queued + 1)
+
+
+def _holder(job: Job) -> str:
+    return job.lease.worker if job.lease else ""

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from app.jobs.history import new_entry
+from app.jobs.lanes import parking_lane
 from app.jobs.models import JobError, Reason, Status
-from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome, RetryAt, Suspended
+from app.jobs.outcomes import Cancelled, Deferred, Failed, Finished, Outcome, RetryAt, Suspended
 
 MOST_APPENDED = 200
 CANCELLED = JobError(type="CANCELLED", message="the job was cancelled on request")
@@ -43,6 +44,7 @@ def claimed(token: str, worker: str, now: datetime) -> Change:
             "started_at": now,
             "updated_at": now,
             "next_dispatch_at": None,
+            "lane": None,
         },
         "$inc": {"attempt": 1},
         "$push": {"history": new_entry(Status.PROCESSING, now, Reason.CLAIMED)},
@@ -60,6 +62,8 @@ def settled(outcome: Outcome, evidence: Evidence, now: datetime) -> Change:
             change = _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED, label=evidence.label)
         case RetryAt():
             change = _queued_again(outcome, now)
+        case Deferred():
+            change = _deferred(outcome, now)
         case Suspended():
             change = _suspended(outcome, now)
         case _:
@@ -72,12 +76,14 @@ def cancelled(now: datetime) -> Change:
     return _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED)
 
 
-def retried(now: datetime, *, reset: Mapping[str, Any], request: str, redispatch: timedelta) -> Change:
+def retried(now: datetime, *, lane: str, reset: Mapping[str, Any], request: str, redispatch: timedelta) -> Change:
     """A failed or cancelled job begins a new series of attempts; its history is kept."""
     return {
         "$set": {
             **reset,
             **_ready(now, now, dispatches=1, next_dispatch_at=now + redispatch),
+            "lane": lane,
+            "alone": False,
             "dispatched_at": now,
             "queued_at": now,
             "attempt": 0,
@@ -91,9 +97,17 @@ def retried(now: datetime, *, reset: Mapping[str, Any], request: str, redispatch
     }
 
 
-def rung(now: datetime, next_dispatch_at: datetime) -> Change:
-    """Not a state change: the sweep rang for a job that still waits."""
-    return {"$set": {"dispatched_at": now, "next_dispatch_at": next_dispatch_at}, "$inc": {"dispatches": 1}}
+def rung(now: datetime, next_dispatch_at: datetime, *, lane: str) -> Change:
+    """Not a state change: somebody rings for a job that waits, which may start from now on."""
+    return {
+        "$set": {"dispatched_at": now, "next_dispatch_at": next_dispatch_at, "lane": lane},
+        "$inc": {"dispatches": 1},
+    }
+
+
+def parked(permit: str) -> Change:
+    """Not a state change: the job waits for a permit, and nobody need ring before there is one."""
+    return {"$set": {"lane": parking_lane(permit), "next_dispatch_at": None}}
 
 
 def _final(
@@ -111,6 +125,7 @@ def _final(
             "status": status.value,
             "error": _plain(error),
             "lease": None,
+            "lane": None,
             "next_dispatch_at": None,
             "completed_at": now,
             "updated_at": now,
@@ -124,6 +139,8 @@ def _queued_again(outcome: RetryAt, now: datetime) -> Change:
     change: Change = {
         "$set": {
             **_ready(now, outcome.at, dispatches=0, next_dispatch_at=outcome.at),
+            "lane": None,
+            "alone": outcome.alone,
             "error": _plain(outcome.error),
         },
         "$push": {"history": new_entry(Status.QUEUED, now, outcome.reason, outcome.error)},
@@ -133,12 +150,24 @@ def _queued_again(outcome: RetryAt, now: datetime) -> Change:
     return change
 
 
+def _deferred(outcome: Deferred, now: datetime) -> Change:
+    return {
+        "$set": {
+            **_ready(now, now, dispatches=0, next_dispatch_at=None),
+            **parked(outcome.permit)["$set"],
+        },
+        "$inc": {"attempt": -1},
+        "$push": {"history": new_entry(Status.QUEUED, now, Reason.DEFERRED)},
+    }
+
+
 def _suspended(outcome: Suspended, now: datetime) -> Change:
     return {
         "$set": {
             **outcome.fields,
             "status": outcome.status.value,
             "lease": None,
+            "lane": None,
             "next_dispatch_at": None,
             "updated_at": now,
         },
@@ -147,7 +176,9 @@ def _suspended(outcome: Suspended, now: datetime) -> Change:
     }
 
 
-def _ready(now: datetime, not_before: datetime, *, dispatches: int, next_dispatch_at: datetime) -> dict[str, Any]:
+def _ready(
+    now: datetime, not_before: datetime, *, dispatches: int, next_dispatch_at: datetime | None
+) -> dict[str, Any]:
     return {
         "status": Status.QUEUED.value,
         "lease": None,

@@ -13,14 +13,22 @@ from app.jobs.lock import StoreLock
 log = structlog.get_logger(__name__)
 
 Chore = Callable[[], Awaitable[Any]]
+SHORTEST_LOCK = timedelta(seconds=3)
+
+
+def lock_lease(interval: timedelta) -> timedelta:
+    """How long the lock of an upkeep that is done every ``interval`` lasts: another process takes over after it."""
+    return max(interval * 5, SHORTEST_LOCK)
 
 
 class Upkeep:
     """Does its chores in order, again and again, while this process holds the lock."""
 
-    def __init__(self, lock: StoreLock, chores: Sequence[Chore], *, interval: timedelta) -> None:
+    def __init__(self, lock: StoreLock, chores: Sequence[Chore], *, stand_in: Chore, interval: timedelta) -> None:
+        """``stand_in`` is done while it is another process's turn, by each of the others."""
         self._lock = lock
         self._chores = chores
+        self._stand_in = stand_in
         self._interval = interval
 
     async def run_for_ever(self) -> None:
@@ -34,6 +42,7 @@ class Upkeep:
             for chore in self._chores:
                 # Before each, so that a long chore does not leave the next one to run beside another process's.
                 if not await self._lock.acquire():
+                    await self._stand_in()
                     return False
                 await chore()
         except OrchestratorError as error:

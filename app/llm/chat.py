@@ -11,8 +11,10 @@ from langchain_core.messages import AIMessage
 from langchain_openai import ChatOpenAI
 from openai import DefaultAsyncHttpxClient
 from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from app.clock import Clock, utc_now
+from app.llm.circuits import provider_of
 from app.llm.errors import AgentOutputInvalid, LlmAuth, ModelRefused
 from app.llm.messages import Completion, M, Message, Structured
 from app.llm.provider_errors import PROVIDER_FAILURES, cut_off, translate
@@ -21,6 +23,9 @@ from app.settings import Settings
 
 POOLS = 8
 OPENAI = "https://api.openai.com/v1"
+MOST_PROBLEMS = 5
+LONGEST_PROBLEMS = 500
+LONGEST_NAME = 40
 
 
 class ChatModels:
@@ -66,6 +71,11 @@ class ChatModels:
     async def aclose(self) -> None:
         for pool in self._pools:
             await pool.aclose()
+
+    @property
+    def provider(self) -> str:
+        """Whom the models belong to, as circuits and messages name it."""
+        return provider_of(self._base_url)
 
     def model_name(self, role: ModelRole) -> str:
         return self._models[role]
@@ -149,8 +159,18 @@ def _parsed(answer: AIMessage, schema: type[M], model: str) -> M:
 
 
 def _problems(error: ValidationError) -> str:
+    """Which fields are wrong and why, for people and for the model's next attempt; never what it wrote in them."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    return ", ".join(f"{'.'.join(map(str, p['loc'])) or 'answer'} ({p['type']})" for p in found)
+    told = "; ".join(_problem(one) for one in found[:MOST_PROBLEMS])
+    return (
+        f"{told[:LONGEST_PROBLEMS]}{f'; and {len(found) - MOST_PROBLEMS} more' if len(found) > MOST_PROBLEMS else ''}"
+    )
+
+
+def _problem(one: ErrorDetails) -> str:
+    where = ".".join(str(part)[:LONGEST_NAME] for part in one["loc"]) or "answer"
+    # The message of a wrong tag quotes it.
+    return f"{where}: {one['type'] if one['type'] == 'union_tag_invalid' else one['msg']}"
 
 
 def _text(answer: AIMessage) -> str:

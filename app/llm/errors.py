@@ -5,15 +5,19 @@
     ExecutionError
     ├── ModelCallError                                    carries the usage that was billed all the same
     │   ├── LlmError             LLM_ERROR                retryable
-    │   │   ├── LlmRejected      LLM_ERROR                bad request, context too long, unknown model
+    │   │   ├── LlmUnavailable   LLM_ERROR                retryable: no connection, 5xx, an answer nobody can read
     │   │   ├── LlmTimeout       TIMEOUT                  retryable
+    │   │   ├── LlmRejected      LLM_ERROR                bad request, context too long, unknown model
     │   │   ├── LlmRateLimited   LLM_RATE_LIMITED         retryable, with the provider's `retry_after`
     │   │   │   └── LlmQuotaExhausted
     │   │   └── LlmAuth          LLM_AUTH
-    │   └── AgentOutputInvalid   AGENT_OUTPUT_INVALID     retryable
+    │   └── AgentOutputInvalid   AGENT_OUTPUT_INVALID     retryable, at once and with its message in the prompt
     │       └── ModelRefused     AGENT_OUTPUT_INVALID
     └── SearchError              SEARCH_ERROR             retryable
+        ├── SearchUnavailable    SEARCH_ERROR             retryable: no connection, no answer in time, 5xx
         └── SearchRejected       SEARCH_ERROR             wrong key, plan used up, bad query
+
+`OUTAGES` are those that open a circuit: the provider did not answer, or not as one that works.
 
 Messages are safe to show and to store: no prompt, payload, key or URL is in them.
 """
@@ -46,13 +50,17 @@ class LlmError(ModelCallError):
     retryable = True
 
 
-class LlmRejected(LlmError):
-    retryable = False
+class LlmUnavailable(LlmError):
+    title = "Model provider unavailable"
 
 
 class LlmTimeout(LlmError):
     code = "TIMEOUT"
     title = "Model call timed out"
+
+
+class LlmRejected(LlmError):
+    retryable = False
 
 
 class LlmRateLimited(LlmError):
@@ -74,6 +82,7 @@ class AgentOutputInvalid(ModelCallError):
     code = "AGENT_OUTPUT_INVALID"
     title = "Agent output invalid"
     retryable = True
+    backs_off = False
 
 
 class ModelRefused(AgentOutputInvalid):
@@ -89,5 +98,12 @@ class SearchError(ExecutionError):
     retryable = True
 
 
+class SearchUnavailable(SearchError):
+    title = "Search provider unavailable"
+
+
 class SearchRejected(SearchError):
     retryable = False
+
+
+OUTAGES = (LlmUnavailable, LlmTimeout, SearchUnavailable)

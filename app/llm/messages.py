@@ -17,6 +17,14 @@ class Message:
     content: str
 
 
+CORRECTION = "Your previous answer was refused: "
+
+
+def correction(problem: str) -> Message:
+    """The last message to a model whose last answer could not be used."""
+    return Message("user", f"{CORRECTION}{problem.rstrip('.')}. Answer again and correct that.")
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     text: str

@@ -15,6 +15,7 @@ from app.llm.errors import (
     LlmRateLimited,
     LlmRejected,
     LlmTimeout,
+    LlmUnavailable,
     ModelCallError,
     ModelRefused,
 )
@@ -44,14 +45,16 @@ def translate(error: Exception, *, model: str, now: datetime) -> ModelCallError:
         case openai.APIStatusError():
             return _from_status(error, model, now)
         case openai.APIConnectionError():
-            return LlmError("the model provider cannot be reached; check OPENAI_BASE_URL", model=model)
+            return LlmUnavailable("the model provider cannot be reached; check OPENAI_BASE_URL", model=model)
         case _:
-            return LlmError("the model provider sent an answer that cannot be read", model=model)
+            return LlmUnavailable("the model provider sent an answer that cannot be read", model=model)
 
 
 def cut_off(model: str, usage: TokenUsage) -> AgentOutputInvalid:
     return AgentOutputInvalid(
-        "the model's answer was cut off; raise LLM_MAX_TOKENS or ask for less", usage=usage, model=model
+        "the model's answer was cut off because it was too long; raise LLM_MAX_TOKENS or ask for less",
+        usage=usage,
+        model=model,
     )
 
 
@@ -68,7 +71,9 @@ def _from_status(error: openai.APIStatusError, model: str, now: datetime) -> Mod
         return LlmAuth(f"the model provider answered {status}: check OPENAI_API_KEY", model=model)
     if status == 429:
         return _rate_limited(error, model, wait)
-    if status in {408, 409} or status >= 500:
+    if status >= 500:
+        return LlmUnavailable(f"the model provider answered {status}", model=model, retry_after=wait)
+    if status in {408, 409}:
         return LlmError(f"the model provider answered {status}", model=model, retry_after=wait)
     return LlmRejected(_rejection(status, error.code, model), model=model)
 

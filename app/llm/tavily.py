@@ -13,11 +13,12 @@ from tavily.errors import (
     BadRequestError,
     ForbiddenError,
     InvalidAPIKeyError,
-    UsageLimitExceededError,
 )
 from tavily.errors import TimeoutError as TavilyTimeout
 
-from app.llm.errors import SearchError, SearchRejected
+from app.clock import utc_now
+from app.llm.errors import SearchError, SearchRejected, SearchUnavailable
+from app.llm.provider_errors import retry_after
 from app.llm.search import NoSearch, SearchResult, WebSearch
 from app.settings import SearchProvider, Settings
 
@@ -30,7 +31,6 @@ _FAILURES = (
     BadRequestError,
     ForbiddenError,
     InvalidAPIKeyError,
-    UsageLimitExceededError,
     TavilyTimeout,
     TimeoutError,
     httpx.HTTPError,
@@ -58,6 +58,7 @@ class TavilySearch:
         if not api_key.get_secret_value().strip():
             raise SearchRejected("no search key: set TAVILY_API_KEY or WEB_SEARCH_PROVIDER=none")
         self._http = http_client or httpx.AsyncClient(base_url=base_url or TAVILY)
+        self._http.event_hooks["response"].append(_heed_rate_limit)
         self._client = AsyncTavilyClient(api_key=api_key.get_secret_value(), client=self._http)
         self._timeout = timeout.total_seconds()
 
@@ -108,6 +109,14 @@ def _result(item: Mapping[str, Any]) -> SearchResult | None:
     )
 
 
+async def _heed_rate_limit(response: httpx.Response) -> None:
+    # tavily-python's own error for it has lost the headers.
+    if response.status_code == 429:
+        raise SearchError(
+            "the search provider limits the rate of searches", retry_after=retry_after(response.headers, utc_now())
+        )
+
+
 def _translate(error: Exception) -> SearchError:
     match error:
         case InvalidAPIKeyError():
@@ -116,13 +125,17 @@ def _translate(error: Exception) -> SearchError:
             return SearchRejected("the search provider's plan does not allow the search: check the account")
         case BadRequestError():
             return SearchRejected("the search provider refused the query")
-        case UsageLimitExceededError():
-            return SearchError("the search provider limits the rate of searches")
         case TavilyTimeout() | TimeoutError() | httpx.TimeoutException():
-            return SearchError("the search provider did not answer in time")
+            return SearchUnavailable("the search provider did not answer in time")
         case httpx.HTTPStatusError():
-            return SearchError(f"the search provider answered {error.response.status_code}")
+            return _from_status(error.response)
         case httpx.HTTPError():
-            return SearchError("the search provider cannot be reached; check TAVILY_BASE_URL")
+            return SearchUnavailable("the search provider cannot be reached; check TAVILY_BASE_URL")
         case _:
-            return SearchError("the search provider sent an answer that cannot be read")
+            return SearchUnavailable("the search provider sent an answer that cannot be read")
+
+
+def _from_status(response: httpx.Response) -> SearchError:
+    kind = SearchUnavailable if response.status_code >= 500 else SearchError
+    wait = retry_after(response.headers, utc_now())
+    return kind(f"the search provider answered {response.status_code}", retry_after=wait)

@@ -1,5 +1,8 @@
 """What Prometheus scrapes. Labels come from closed sets, so that no client can make the process grow."""
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
@@ -44,6 +47,12 @@ class Metrics:
         self.jobs_waiting = Gauge("jobs_waiting", "Jobs that wait for a worker.", registry=self.registry)
         self.jobs_in_flight = Gauge("jobs_in_flight", "Jobs that a worker holds.", registry=self.registry)
         self.workers_alive = Gauge("workers_alive", "Worker processes with a live lease.", registry=self.registry)
+        self.circuit_open = Gauge(
+            "circuit_open",
+            "1 while a provider is left alone because it is down.",
+            ["provider", "model"],
+            registry=self.registry,
+        )
         self._agent_types: set[str] = set()
 
     def request_answered(self, method: str, endpoint: str, status: int, seconds: float | None) -> None:
@@ -75,3 +84,26 @@ class Metrics:
             return "other"
         self._agent_types.add(agent_type)
         return agent_type
+
+
+class InvariantGauges:
+    """Only where invariants are verified, so that nobody takes the others for late."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._violations = Gauge(
+            "invariant_violations",
+            "Jobs that broke an invariant when it was last verified, counted up to 100.",
+            ["check"],
+            registry=metrics.registry,
+        )
+        self._verified_at = Gauge(
+            "invariant_check_timestamp_seconds",
+            "When the invariants were last verified; 0 before the first time.",
+            registry=metrics.registry,
+        )
+
+    def set(self, violations: Mapping[str, int], at: datetime) -> None:
+        """``violations`` by the name of the check."""
+        for check, count in violations.items():
+            self._violations.labels(check).set(count)
+        self._verified_at.set(at.timestamp())

@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 COLLECTION = "messages"
 INDEXES = (Index(COLLECTION, (("tenant_id", 1), ("session_id", 1), ("created_at", 1))),)
+ROLES = ("user", "assistant")
 LONGEST_BACKLOG = 5_000
 GATHERING_PAUSE = 0.02
 
@@ -65,6 +66,11 @@ class MessageLog:
         """Insert those that are not there yet."""
         if batch := list(messages):
             await self._documents.insert_missing(batch)
+
+    async def delete_of(self, task_ids: Iterable[str]) -> int:
+        """Delete what these tasks added to their sessions; answers how many messages that were."""
+        ids = [f"{task_id}:{role}" for task_id in task_ids for role in ROLES]
+        return await self._documents.delete_many({"_id": {"$in": ids}})
 
     async def close(self) -> None:
         if self._writer is not None:

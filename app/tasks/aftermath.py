@@ -1,6 +1,10 @@
-"""What follows when a task was claimed or its attempt ended: listeners wake, the answer becomes a message, a retry is
-remembered, the outcome is counted. None of it is needed for the task to end right, and all of it may be lost."""
+"""What follows when a task was claimed or its attempt ended.
 
+Listeners wake, the answer becomes a message, a retry is remembered, the outcome is counted, saved state is deleted.
+None of it is needed for the task to end right, and all of it may be lost.
+"""
+
+from app.checkpoints.service import Checkpoints
 from app.clock import Clock
 from app.events.signals import Signals
 from app.jobs.models import Job
@@ -12,12 +16,20 @@ from app.tasks.conversation import Conversation
 
 class TaskAftermath:
     def __init__(
-        self, signals: Signals, conversation: Conversation, reminders: Reminders, metrics: Metrics, *, clock: Clock
+        self,
+        signals: Signals,
+        conversation: Conversation,
+        reminders: Reminders,
+        metrics: Metrics,
+        checkpoints: Checkpoints,
+        *,
+        clock: Clock,
     ) -> None:
         self._signals = signals
         self._conversation = conversation
         self._reminders = reminders
         self._metrics = metrics
+        self._checkpoints = checkpoints
         self._clock = clock
 
     def claimed(self, job: Job) -> None:
@@ -26,6 +38,7 @@ class TaskAftermath:
     def settled(self, job: Job, outcome: Outcome) -> None:
         self._signals.notify(job.id)
         self._conversation.note_outcome(job, outcome, self._clock())
+        self._checkpoints.settled(job.id, is_final=final_status(outcome) is not None)
         if isinstance(outcome, RetryAt):
             self._reminders.remind(job, outcome.at)
         elif status := final_status(outcome):

@@ -11,9 +11,10 @@ from app.events.signals import Signals
 from app.identity.event_tokens import EventTokens
 from app.jobs.models import Status
 from app.jobs.workers import WorkerDirectory
+from app.llm.circuits import Circuit, CircuitKey
 from app.tasks.repository import TaskRepository
 from app.tasks.service import TaskService
-from app.tasks.why import MOST_AHEAD, Facts, Why, explain
+from app.tasks.why import MOST_AHEAD, Facts, Why, circuit_waited_for, explain
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class TaskApi:
     signals: Signals
     event_tokens: EventTokens
     measure_depth: Callable[[], Awaitable[int | None]]
+    find_circuit: Callable[[CircuitKey], Awaitable[Circuit | None]]
     clock: Clock
     max_task_bytes: int
 
@@ -37,8 +39,8 @@ class TaskApi:
         return task, explain(task, await self._gather_facts(task))
 
     async def _gather_facts(self, task: Document) -> Facts:
-        workers, ahead, depth = await asyncio.gather(
-            self.workers.list_live(), self._count_ahead(task), self.measure_depth()
+        workers, ahead, depth, circuit = await asyncio.gather(
+            self.workers.list_live(), self._count_ahead(task), self.measure_depth(), self._find_circuit(task)
         )
         return Facts(
             now=self.clock(),
@@ -46,9 +48,14 @@ class TaskApi:
             free_slots=sum(max(one["slots"] - one["in_flight"], 0) for one in workers),
             ahead=ahead,
             queue_length=depth,
+            circuit=circuit,
         )
+
+    async def _find_circuit(self, task: Document) -> Circuit | None:
+        refused_by = circuit_waited_for(task)
+        return None if refused_by is None else await self.find_circuit(refused_by)
 
     async def _count_ahead(self, task: Document) -> int:
         if task["status"] != Status.QUEUED:
             return 0
-        return await self.repository.count_ahead(task["created_at"], now=self.clock(), limit=MOST_AHEAD)
+        return await self.repository.count_ahead(task, limit=MOST_AHEAD)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
-from app.errors import ExecutionError
+from app.errors import CircuitOpen, ExecutionError
 from app.llm.errors import ModelCallError
 from app.llm.messages import A, Chat, Completion, M, Message, Structured
 from app.llm.prices import usd_estimate
@@ -52,6 +52,10 @@ class BudgetedChat:
         self._spent["model_calls"] += 1
         try:
             answer = await call
+        except CircuitOpen:
+            # Nobody was asked.
+            self._spent["model_calls"] -= 1
+            raise
         except ModelCallError as error:
             self._add(self._chat.model_name(role), error.usage)
             raise

@@ -8,7 +8,7 @@ from app.jobs.models import Job
 from app.jobs.outcomes import Finished, Outcome
 from app.jobs.workers import SYSTEM_TENANT
 from app.metrics.rollups import BATCHES_PER_PASS
-from app.sessions.messages import Message, MessageLog, assistant_message, user_message
+from app.sessions.messages import ROLES, Message, MessageLog, assistant_message, user_message
 
 FIELDS = ("tenant_id", "session_id", "input_text", "created_at", "completed_at", "result.raw_output")
 OLDEST: Sort = (("_id", 1),)
@@ -48,7 +48,7 @@ class Conversation:
 
     async def complete(self, task_ids: Sequence[str]) -> None:
         """Insert the missing messages of these tasks."""
-        wanted = [f"{task_id}:{role}" for task_id in task_ids for role in ("user", "assistant")]
+        wanted = [f"{task_id}:{role}" for task_id in task_ids for role in ROLES]
         present = await self._messages.find_many({"_id": {"$in": wanted}}, limit=len(wanted), fields=["_id"])
         known = {message["_id"] for message in present}
         incomplete = sorted({message_id.rpartition(":")[0] for message_id in wanted if message_id not in known})

@@ -1,26 +1,34 @@
 """Does a task: route it to an agent, let the agent work, keep the evidence."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from dataclasses import asdict
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
 import structlog
 
 from app.agents.base import AgentOutput, AgentRequest
+from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
 from app.agents.routing import Route, UnknownTaskType
+from app.checkpoints.models import Ledger, thread_of
+from app.checkpoints.service import AgentCheckpoints, Checkpoints
 from app.clock import Clock
+from app.effects.ledger import EffectLedger
+from app.effects.performer import TaskEffects
 from app.errors import AttemptTimeout
+from app.jobs.history import count_claims
 from app.jobs.outcomes import Finished, Outcome
 from app.jobs.runner import Attempt
 from app.llm.messages import Chat
 from app.llm.search import WebSearch
 from app.observability.context import bound
 from app.tasks.budget import BudgetedChat
-from app.tasks.runs import RunRecorder
+from app.tasks.retry_policy import RetryPolicies, policy_fields
+from app.tasks.runs import RunRecorder, feedback_on
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +46,9 @@ class TaskHandler:
         chat: Chat,
         search: WebSearch,
         max_sources: int,
+        effects: EffectLedger,
+        checkpoints: Checkpoints,
+        retries: RetryPolicies,
         clock: Clock,
     ) -> None:
         self._registry = registry
@@ -45,6 +56,9 @@ class TaskHandler:
         self._chat = chat
         self._search = search
         self._max_sources = max_sources
+        self._effects = effects
+        self._checkpoints = checkpoints
+        self._retries = retries
         self._clock = clock
 
     async def __call__(self, attempt: Attempt) -> Outcome:
@@ -57,8 +71,9 @@ class TaskHandler:
         with bound(session_id=task["session_id"], request_id=task["request_id"]):
             route = await self._route(attempt, request, recorder, chat)
             attempt.evidence.label = route.agent_name
+            await attempt.enter(route.agent_name)
             with bound(agent_name=route.agent_name):
-                output = await self._execute(route, request, recorder, chat)
+                output = await self._execute(attempt, route, request, recorder, chat)
             log.info("task.done", agent_type=route.agent_type, attempt=attempt.job.attempt)
         return Finished({**_routing_fields(route), "result": _result(output)})
 
@@ -73,19 +88,61 @@ class TaskHandler:
         try:
             with recorder.run(ROUTER, "router") as run:
                 tools = run.meter.tools(chat, self._search, max_sources=self._max_sources)
-                route = await self._peer.route(request, tools)
+                route = await self._peer.route(replace(request, feedback=feedback_on(task, ROUTER)), tools)
                 run.output = f"{route.agent_name} ({route.confidence:.2f}): {route.reasoning}"
         except UnknownTaskType as error:
             attempt.evidence.fields["peer_routing_reason"] = error.details["reasoning"]
             raise
-        await attempt.save(_routing_fields(route))
+        attempt.policy = self._retries.of_agent(task, route.agent_name)
+        decided = {**_routing_fields(route), **policy_fields(attempt.policy)}
+        # With its price, which would be lost with the worker otherwise.
+        await attempt.save({**decided, "cost": attempt.evidence.fields["cost"]})
         return route
 
-    async def _execute(self, route: Route, request: AgentRequest, recorder: RunRecorder, chat: Chat) -> AgentOutput:
+    def _effects_of(self, attempt: Attempt) -> TaskEffects:
+        job = attempt.job
+        return TaskEffects(
+            self._effects,
+            tenant_id=job.tenant_id,
+            task_id=job.id,
+            attempt=job.attempt,
+            fence=count_claims(job.document["history"]),
+            lease=job.lease.token if job.lease else None,
+            confirm=lambda: attempt.save({}),
+        )
+
+    @contextmanager
+    def _checkpoints_of(self, attempt: Attempt, agent_name: str, meter: Meter) -> Iterator[AgentCheckpoints]:
+        """Where the agent saves its state. What the meter counts is saved along, for an attempt that is killed."""
+        job = attempt.job
+        key = thread_of(job, agent_name)
+        ledger = Ledger(meter.as_document, meter.carry, counted_to=job.document.get("cost_counted_to", 0))
+        checkpoints = self._checkpoints.of_attempt(key, ledger)
+        try:
+            yield checkpoints
+        finally:
+            if checkpoints.is_stored:
+                # Written together with the cost, so that the next attempt knows what is in that.
+                attempt.evidence.fields["cost_counted_to"] = key.fence
+                self._checkpoints.remember(job.id, checkpoints)
+
+    async def _execute(
+        self, attempt: Attempt, route: Route, request: AgentRequest, recorder: RunRecorder, chat: Chat
+    ) -> AgentOutput:
         agent = self._registry.load(route.agent_name)
-        with recorder.run(route.agent_name, "executor") as run:
-            tools = run.meter.tools(chat, self._search, max_sources=self._max_sources)
-            output = await _within(self._registry.get_agent(route.agent_name).timeout, agent.run(request, tools))
+        with (
+            recorder.run(route.agent_name, "executor") as run,
+            self._checkpoints_of(attempt, route.agent_name, run.meter) as checkpoints,
+        ):
+            tools = run.meter.tools(
+                chat,
+                self._search,
+                max_sources=self._max_sources,
+                effects=self._effects_of(attempt),
+                checkpoints=checkpoints,
+            )
+            asked = replace(request, feedback=feedback_on(attempt.job.document, route.agent_name))
+            output = await _within(self._registry.get_agent(route.agent_name).timeout, agent.run(asked, tools))
             run.output = output.raw_output
         return output
 

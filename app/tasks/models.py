@@ -7,6 +7,8 @@ from typing import Any
 
 from app.errors import Conflict, NotFound
 from app.jobs.models import DEFAULT_PRIORITY, NewJob
+from app.jobs.retry import RetryPolicy, RetryWish
+from app.tasks.retry_policy import WISH, policy_fields, wish_as_json
 
 COLLECTION = "tasks"
 # What the last series of attempts wrote and a new one must not inherit.
@@ -54,6 +56,7 @@ class Submission:
     deadline: timedelta | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget | None = None
+    retry: RetryWish | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The submission as plain data, alike for alike submissions."""
@@ -65,6 +68,8 @@ class Submission:
             "deadline_seconds": self.deadline.total_seconds() if self.deadline else None,
             "metadata": dict(self.metadata),
             "budget": asdict(self.budget) if self.budget else None,
+            # Absent when it is not used: the digests of keys that an older version stored must stay what they are.
+            **({"retry": wish_as_json(self.retry)} if self.retry else {}),
         }
 
 
@@ -96,14 +101,14 @@ def new_task(
     *,
     task_id: str,
     session_id: str,
-    max_attempts: int,
+    policy: RetryPolicy,
     deadline_at: datetime | None,
 ) -> NewJob:
     """The job that stands for a submitted task."""
     return NewJob(
         id=task_id,
         tenant_id=caller.tenant_id,
-        max_attempts=max_attempts,
+        max_attempts=policy.max_attempts,
         deadline_at=deadline_at,
         priority=submission.priority,
         trace_id=caller.trace_id,
@@ -113,6 +118,8 @@ def new_task(
             "requested_agent": submission.agent,
             "metadata": dict(submission.metadata),
             "budget": asdict(submission.budget) if submission.budget else None,
+            WISH: wish_as_json(submission.retry),
+            **policy_fields(policy),
             "request_id": caller.request_id,
             "created_by": caller.key_id,
             "search_terms": search_terms(submission.text),
@@ -121,6 +128,11 @@ def new_task(
             **RESET_ON_RETRY,
         },
     )
+
+
+def agent_of(task: Mapping[str, Any]) -> str | None:
+    """The agent that will do the task; None while it is not routed."""
+    return task.get("selected_agent") or task.get("requested_agent")
 
 
 MOST_TERMS = 64

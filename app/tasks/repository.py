@@ -7,8 +7,7 @@ from typing import Any
 from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.database.indexes import Index
 from app.http.pagination import Cursor
-from app.jobs import recovery
-from app.jobs.models import Status
+from app.jobs import recovery, retention
 from app.metrics import rollups
 from app.tasks.models import COLLECTION, TaskNotFound, TaskQuery, search_terms
 
@@ -20,6 +19,7 @@ INDEXES = (
     Index(COLLECTION, (("tenant_id", 1), ("search_terms", 1), ("created_at", -1), ("_id", -1))),
     *recovery.indexes(COLLECTION),
     *rollups.job_indexes(COLLECTION),
+    *retention.indexes(COLLECTION),
 )
 SUMMARY_FIELDS = (
     "agent_type",
@@ -68,10 +68,13 @@ class TaskRepository:
     async def count(self, tenant_id: str, query: TaskQuery) -> int:
         return await self._documents.of_tenant(tenant_id).count(_where(query), limit=MOST_COUNTED)
 
-    async def count_ahead(self, created_at: datetime, *, now: datetime, limit: int) -> int:
-        """How many due tasks, of whatever tenant, were accepted before this moment and still wait."""
-        ahead = {"status": Status.QUEUED.value, "not_before": {"$lte": now}, "created_at": {"$lt": created_at}}
-        return await self._documents.count(ahead, limit=limit)
+    async def count_ahead(self, task: Document, *, limit: int) -> int:
+        """How many of the tenant's tasks are to be started before this one."""
+        lane, rank = task.get("lane"), task.get("rank")
+        if lane is None or rank is None:
+            return 0
+        ahead = {"lane": lane, "rank": {"$lt": rank}}
+        return await self._documents.of_tenant(task["tenant_id"]).count(ahead, limit=limit)
 
 
 def _where(query: TaskQuery) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The HTTP routes of tasks."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -9,13 +9,13 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BeforeValidator, StringConstraints
 
 from app.database.documents import Document
-from app.errors import Invalid
 from app.events.stream import check_not_over, read_last_event_id, stream_history
 from app.http.idempotency import IdempotencyKey
 from app.http.openapi import responses, writing
 from app.http.pagination import Cursor as ListCursor
 from app.http.pagination import PageParams, PageQuery, encode_cursor, page_meta
 from app.http.preferences import PreferredWait, preference_applied
+from app.http.timestamps import check_span, in_utc
 from app.identity.authentication import CurrentPrincipal
 from app.identity.event_tokens import MAX_AGE
 from app.jobs.models import Status
@@ -23,6 +23,7 @@ from app.tasks.api import TaskApi
 from app.tasks.models import Budget, Caller, Submission, TaskQuery
 from app.tasks.presentation import present_accepted, present_summary, present_task
 from app.tasks.repository import MOST_COUNTED
+from app.tasks.retry_policy import read_wish
 from app.tasks.schemas import (
     EXAMPLE_ID,
     AcceptedResponse,
@@ -37,7 +38,6 @@ from app.tasks.schemas import (
 from app.tasks.service import TaskPage
 
 router = APIRouter(prefix="/v1", tags=["Tasks"])
-FIRST_YEAR, LAST_YEAR = 1970, 9998
 # A form that leaves a filter empty sends it all the same.
 AgentType = Annotated[str, StringConstraints(max_length=64)]
 EmptyIsNone = BeforeValidator(lambda value: value or None)
@@ -85,19 +85,9 @@ async def _task_query(
         str | None, Query(max_length=200, description="Words the task begins a word with, all of them.")
     ] = None,
 ) -> TaskQuery:
-    after, before = _in_utc(created_after, "created_after"), _in_utc(created_before, "created_before")
-    if after and before and after >= before:
-        raise Invalid("created_after must be earlier than created_before", field="created_after")
+    after, before = in_utc(created_after, "created_after"), in_utc(created_before, "created_before")
+    check_span(after, before, "created_after", "created_before")
     return TaskQuery(status, agent_type, session_id, after, before, q or None)
-
-
-def _in_utc(moment: datetime | None, field: str) -> datetime | None:
-    if moment is None:
-        return None
-    # A year from either end, so that no time zone leads out of the calendar.
-    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
-        raise Invalid(f"{field} must lie between the years {FIRST_YEAR} and {LAST_YEAR}", field=field)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 @router.get("/tasks", responses=responses(422, 503))
@@ -196,6 +186,7 @@ def _submission(body: ExecuteRequest) -> Submission:
         deadline=timedelta(seconds=body.deadline_seconds) if body.deadline_seconds else None,
         metadata=body.metadata,
         budget=Budget(**body.budget.model_dump()) if body.budget else None,
+        retry=read_wish(body.retry.model_dump()) if body.retry else None,
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from app.agents.metering import Meter
 from app.clock import Clock
-from app.errors import OrchestratorError
+from app.errors import CircuitOpen, OrchestratorError
 from app.ids import new_id
 from app.jobs.runner import Attempt
+from app.llm.errors import AgentOutputInvalid
 from app.llm.prices import usd_total
 from app.llm.usage import TokenUsage
 
@@ -45,6 +46,12 @@ class RunRecorder:
             yield run
         except asyncio.CancelledError:
             self._note(run, "cancelled", None)
+            raise
+        except CircuitOpen as error:
+            self._attempt.evidence.fields["circuit"] = dict(error.details)
+            # Refused as often as the provider is down, tasks would push what they really did out of their runs.
+            if run.meter.calls:
+                self._note(run, "failed", {"type": error.code, "message": error.message})
             raise
         except OrchestratorError as error:
             self._note(run, "failed", {"type": error.code, "message": error.message})
@@ -80,6 +87,21 @@ class RunRecorder:
                 "error": error,
             },
         )
+
+
+def feedback_on(task: Mapping[str, Any], agent_name: str) -> str | None:
+    """Why the last answer that this agent gave in this series of attempts was refused; None when it was not.
+
+    An attempt in which the agent got no answer says nothing about the one before.
+    """
+    for run in reversed(task["agent_runs"]):
+        if run["started_at"] < task["queued_at"]:
+            break
+        if run["agent_name"] == agent_name and run["status"] == "completed":
+            break
+        if run["agent_name"] == agent_name and (run["error"] or {}).get("type") == AgentOutputInvalid.code:
+            return str(run["error"]["message"])
+    return None
 
 
 def add_cost(cost: Mapping[str, Any], usage: TokenUsage, usd: float, *, calls: int) -> dict[str, Any]:

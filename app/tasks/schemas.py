@@ -2,10 +2,10 @@
 
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from unicodedata import category
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
@@ -55,6 +55,34 @@ class BudgetRequest(BaseModel):
     model_calls: int | None = Field(None, gt=0, description="Calls to models, routing included.")
 
 
+class RetryRequest(BaseModel):
+    """How often the task may be tried, and when; what is left out is decided by its agent or the deployment."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    max_attempts: int | None = Field(None, ge=1, le=20, description="Attempts before the task fails for good.")
+    initial_seconds: float | None = Field(None, gt=0, le=600, description="Longest delay before the second attempt.")
+    max_seconds: float | None = Field(None, gt=0, le=86_400, description="Longest delay between attempts.")
+    max_total_seconds: float | None = Field(
+        None, gt=0, le=604_800, description="No retry starts later than this after the task was queued."
+    )
+
+    @model_validator(mode="after")
+    def _delays_fit_together(self) -> Self:
+        if self.initial_seconds and self.max_seconds and self.initial_seconds > self.max_seconds:
+            raise ValueError("initial_seconds must not exceed max_seconds")
+        return self
+
+
+class RetryPolicyInForce(BaseModel):
+    """The retry policy in force: of the task itself, its agent or the deployment, in this order."""
+
+    max_attempts: int
+    initial_seconds: float
+    max_seconds: float
+    max_total_seconds: float | None
+
+
 class ExecuteRequest(BaseModel):
     """A task in natural language."""
 
@@ -86,6 +114,7 @@ class ExecuteRequest(BaseModel):
         default_factory=dict, description="Your own labels, returned as they are; at most 4 KiB."
     )
     budget: BudgetRequest | None = Field(None, description="Limits of what the task may consume.")
+    retry: RetryRequest | None = Field(None, description="The task's own retry policy, as far as it is given.")
 
 
 class Routing(BaseModel):
@@ -185,6 +214,7 @@ class TaskResponse(BaseModel):
     priority: int
     metadata: dict[str, Scalar]
     budget: BudgetRequest | None
+    retry: RetryPolicyInForce | None
     request_id: str | None
     trace_id: str | None
     api_version: Literal["v1"] = "v1"
@@ -232,7 +262,9 @@ class WhyResponse(BaseModel):
     task_id: str
     status: Status
     waiting_for: str = Field(examples=["worker", "retry", "nothing"])
-    explanation: str = Field(examples=["The task is number 3 in the queue; 1 worker is alive with 97 free slots."])
+    explanation: str = Field(
+        examples=["The task is number 3 of its tenant's waiting tasks; 1 worker is alive with 97 free slots."]
+    )
     facts: dict[str, Any]
     api_version: Literal["v1"] = "v1"
 

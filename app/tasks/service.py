@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.agents.registry import Registry
 from app.clock import Clock
@@ -18,6 +18,7 @@ from app.jobs.history import read_history
 from app.jobs.models import Job, Reason, Status
 from app.jobs.store import JobFinished, JobNotFinished, JobStore
 from app.sessions.messages import MessageLog, user_message
+from app.tasks.admission import Admission
 from app.tasks.models import (
     RESET_ON_RETRY,
     Caller,
@@ -29,6 +30,7 @@ from app.tasks.models import (
     new_task,
 )
 from app.tasks.repository import TaskRepository
+from app.tasks.retry_policy import RetryPolicies
 from app.tasks.waiting import TaskWatch, is_final
 
 EXECUTE_ROUTE = "POST /v1/agent/execute"
@@ -63,8 +65,9 @@ class TaskService:
         doorbell: Doorbell,
         signals: Signals,
         messages: MessageLog,
+        admission: Admission,
         clock: Clock,
-        max_attempts: int,
+        retries: RetryPolicies,
     ) -> None:
         self._store = store
         self._repository = repository
@@ -74,8 +77,9 @@ class TaskService:
         self._doorbell = doorbell
         self._signals = signals
         self._messages = messages
+        self._admission = admission
         self._clock = clock
-        self._max_attempts = max_attempts
+        self._retries = retries
 
     async def submit(self, submission: Submission, caller: Caller, *, idempotency_key: str | None = None) -> Accepted:
         """Store the task and ring for a worker. Once this returns the task will end in a final state."""
@@ -160,9 +164,20 @@ class TaskService:
                 raise
             return task
 
-    async def _retry(self, tenant_id: str, task_id: str, request: str) -> Document:
+    async def begin_again(self, tenant_id: str, task_id: str, *, request: str, ended_at: datetime) -> bool:
+        """Retry the task if that is still when it ended; whether this request has begun a new series of attempts."""
         try:
-            job = await self._store.retry(tenant_id, task_id, reset=RESET_ON_RETRY, request=request)
+            await self._retry(tenant_id, task_id, request, ended_at=ended_at)
+        except TaskNotFound:
+            return False
+        except TaskNotRetryable:
+            task = await self._repository.find(tenant_id, task_id)
+            return task is not None and was_retried_by(task, request)
+        return True
+
+    async def _retry(self, tenant_id: str, task_id: str, request: str, *, ended_at: datetime | None = None) -> Document:
+        try:
+            job = await self._store.retry(tenant_id, task_id, reset=RESET_ON_RETRY, request=request, ended_at=ended_at)
         except NotFound as error:
             raise TaskNotFound(f"no task {task_id!r}", task_id=task_id) from error
         except JobNotFinished as error:
@@ -183,6 +198,7 @@ class TaskService:
             return Accepted(await self._repository.get(caller.tenant_id, task_id), replayed=True)
 
     async def _enqueue(self, submission: Submission, caller: Caller, task_id: str) -> Document:
+        await self._admission.admit(caller.tenant_id)
         deadline_at = self._clock() + submission.deadline if submission.deadline else None
         job = await self._store.enqueue(
             new_task(
@@ -190,7 +206,7 @@ class TaskService:
                 caller,
                 task_id=task_id,
                 session_id=submission.session_id or new_id(),
-                max_attempts=self._max_attempts,
+                policy=self._retries.resolve(submission.retry, submission.agent),
                 deadline_at=deadline_at,
             )
         )
@@ -200,7 +216,7 @@ class TaskService:
 
     def _announce(self, job: Job) -> None:
         if job.status is Status.QUEUED:
-            self._doorbell.ring(job.id, job.priority)
+            self._doorbell.ring(job.id)
         self._signals.notify(job.id)
 
 

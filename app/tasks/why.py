@@ -6,20 +6,28 @@ from typing import Any
 
 from app.clock import to_iso
 from app.database.documents import Document
+from app.errors import CircuitOpen
+from app.jobs.lanes import permit_waited_for
+from app.jobs.limits import TENANT
 from app.jobs.models import Status
+from app.llm.circuits import Circuit, CircuitKey
 
 MOST_AHEAD = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the explanation is made from. ``ahead`` is counted up to `MOST_AHEAD`."""
+    """What the explanation is made from. ``ahead`` are tasks of the same tenant, counted up to `MOST_AHEAD`.
+
+    ``circuit`` is the one that refused the task's last attempt, None when it has closed since.
+    """
 
     now: datetime
     live_workers: int
     free_slots: int
     ahead: int
     queue_length: int | None
+    circuit: Circuit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +50,19 @@ def explain(task: Document, facts: Facts) -> Why:
             return _explain_final(task, final)
 
 
+def circuit_waited_for(task: Document) -> CircuitKey | None:
+    """The circuit that refused the last attempt of a waiting task."""
+    refused = (task["error"] or {}).get("type") == CircuitOpen.code and task.get("circuit")
+    if not refused or task["status"] != Status.QUEUED:
+        return None
+    return CircuitKey(refused["provider"], refused["model"])
+
+
 def _explain_queued(task: Document, facts: Facts) -> Why:
+    if permit := permit_waited_for(task.get("lane")):
+        return _explain_limit(permit)
     if task["not_before"] > facts.now:
-        return _explain_retry(task)
+        return _explain_circuit(task, facts.circuit) if facts.circuit else _explain_retry(task)
     known = {
         "position": facts.ahead + 1,
         "live_workers": facts.live_workers,
@@ -53,13 +71,22 @@ def _explain_queued(task: Document, facts: Facts) -> Why:
         "dispatches": task["dispatches"],
         "dispatched_at": task["dispatched_at"],
     }
-    place = f"The task is number {facts.ahead + 1} in the queue" + (" or later" if facts.ahead >= MOST_AHEAD else "")
+    later = " or later" if facts.ahead >= MOST_AHEAD else ""
+    place = f"The task is number {facts.ahead + 1}{later} of its tenant's waiting tasks"
     if facts.live_workers == 0:
         return Why("worker", f"{place}, and no worker is alive: start one with `orchestrate worker`.", known)
     if facts.free_slots == 0:
         return Why("slot", f"{place}; all slots of the {_count(facts.live_workers, 'worker')} are taken.", known)
     alive = f"{_count(facts.live_workers, 'worker')} alive with {_count(facts.free_slots, 'free slot')}"
     return Why("worker", f"{place}; {alive}. It starts in a moment.", known)
+
+
+def _explain_limit(permit: str) -> Why:
+    kind, _, name = permit.partition(":")
+    setting = "TENANT_CONCURRENCY" if kind == TENANT else "AGENT_CONCURRENCY"
+    of_whom = "this tenant" if kind == TENANT else f"agent {name}"
+    text = f"As many tasks of {of_whom} run as may ({setting}); the task starts when one of them ends."
+    return Why(f"{kind}_limit", text, {"limit": permit, "setting": setting})
 
 
 def _explain_retry(task: Document) -> Why:
@@ -72,6 +99,24 @@ def _explain_retry(task: Document) -> Why:
         text,
         {"next_attempt_at": task["not_before"], "attempt": task["attempt"], "last_error": task["error"]},
     )
+
+
+def _explain_circuit(task: Document, circuit: Circuit) -> Why:
+    provider, model = circuit.key.provider, circuit.key.model
+    text = (
+        f"{provider} ({model}) has failed {circuit.failures} times in a row since {to_iso(circuit.open_since)} and is "
+        f"left alone until {to_iso(circuit.probe_at)}. The task tries again at {to_iso(task['not_before'])}; "
+        "what was refused is no attempt."
+    )
+    facts = {
+        "provider": provider,
+        "model": model,
+        "open_since": circuit.open_since,
+        "next_probe_at": circuit.probe_at,
+        "failures": circuit.failures,
+        "next_attempt_at": task["not_before"],
+    }
+    return Why("provider_circuit", text, facts)
 
 
 def _explain_processing(task: Document, facts: Facts) -> Why:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from functools import partial
 from typing import Any, Self
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ import httpx
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from app.agents.registry import Registry
 from app.bootstrap.core import Core, build_core
 from app.bootstrap.execution import build_execution
 from app.jobs.models import Job, JobError
@@ -134,16 +136,18 @@ class WatchedCore(Core):
         self.prepared.set()
 
 
-def build_watched(settings: Settings, metrics: Metrics) -> WatchedCore:
-    core = build_core(settings, metrics)
+def build_watched(settings: Settings, metrics: Metrics, *, registry: Registry | None = None) -> WatchedCore:
+    core = build_core(settings, metrics, registry=registry)
     parts = {field.name: getattr(core, field.name) for field in fields(core)}
     return WatchedCore(**parts, prepared=asyncio.Event())
 
 
 @asynccontextmanager
-async def running_api(settings: Settings, *, store_is_up: bool = True) -> AsyncIterator[Api]:
+async def running_api(
+    settings: Settings, *, store_is_up: bool = True, registry: Registry | None = None
+) -> AsyncIterator[Api]:
     """The API from start to stop, its store ready; requests do not pass a socket."""
-    app = create_app(settings, core_factory=build_watched)
+    app = create_app(settings, core_factory=partial(build_watched, registry=registry))
     transport = httpx.ASGITransport(app=app, client=("127.0.0.1", 40_000))
     async with (
         app.router.lifespan_context(app),

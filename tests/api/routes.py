@@ -9,7 +9,10 @@ from fastapi import FastAPI
 
 _PARAMETER = re.compile(r"\{([a-z_]+)(?::[a-z]+)?\}")
 # Bodies of those routes that need one to get as far as looking for their object.
-BODIES: Mapping[tuple[str, str], Any] = {("POST", "/v1/agent/execute"): {"task": "Write a short post."}}
+BODIES: Mapping[tuple[str, str], Any] = {
+    ("POST", "/v1/agent/execute"): {"task": "Write a short post."},
+    ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"): {"happened": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Call:
     def path(self, values: Mapping[str, str]) -> str:
         """Fails for a parameter nobody gave a value: whoever adds one must say what another tenant's is."""
         return _PARAMETER.sub(lambda found: values[found[1]], self.template)
+
+
+def values_of(task_id: str) -> dict[str, str]:
+    """A value for every parameter of every route; what belongs to a task is one it has not."""
+    return {"task_id": task_id, "key": "9d3c6f0e-7b1a-8c42-a5d1-3f0e6a2b9c11"}
 
 
 def calls_of(app: FastAPI) -> list[Call]:

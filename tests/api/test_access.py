@@ -8,7 +8,7 @@ import pytest
 from app.identity.authentication import PUBLIC_PATHS
 from tests.api.conftest import StartApi
 from tests.api.harness import Api, problem_of
-from tests.api.routes import Call, calls_of
+from tests.api.routes import Call, calls_of, values_of
 
 KEYS = "key-of-red:red:member,key-of-blue:blue:member,key-to-watch:red:viewer,key-of-boss:red:admin"
 RED, BLUE, WATCHER, BOSS = ({"X-API-Key": key} for key in ("key-of-red", "key-of-blue", "key-to-watch", "key-of-boss"))
@@ -41,6 +41,12 @@ async def test_the_walk_covers_every_route_of_the_contract(locked: Api) -> None:
         ("POST", "/v1/tasks/{task_id}/cancel"),
         ("POST", "/v1/tasks/{task_id}/retry"),
         ("GET", "/v1/tasks/{task_id}/why"),
+        ("GET", "/v1/tasks/{task_id}/effects"),
+        ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"),
+        ("GET", "/v1/dead-letters"),
+        ("POST", "/v1/dead-letters/redrive"),
+        ("GET", "/v1/dead-letters/{task_id}"),
+        ("POST", "/v1/dead-letters/{task_id}/redrive"),
         ("GET", "/v1/system/metrics"),
         ("GET", "/metrics"),
         ("GET", "/health"),
@@ -54,7 +60,7 @@ async def test_every_route_that_is_not_public_needs_a_key(locked: Api) -> None:
         if call.template in PUBLIC_PATHS:
             continue
         for headers in (None, {"X-API-Key": "a-wrong-key"}, {"Authorization": "Bearer a-wrong-key"}):
-            response = await send(locked, call, call.path({"task_id": task_id}), headers)
+            response = await send(locked, call, call.path(values_of(task_id)), headers)
             problem_of(response, 401, "UNAUTHENTICATED")
             assert response.headers["www-authenticate"].startswith("Bearer"), call
     assert (await locked.read(task_id, headers=RED))["status"] == "queued"
@@ -65,7 +71,7 @@ async def test_every_route_that_takes_an_id_hides_another_tenants_object(locked:
     walked = [call for call in calls_of(locked.app) if call.parameters]
 
     for call in walked:
-        response = await send(locked, call, call.path({"task_id": task_id}), BLUE)
+        response = await send(locked, call, call.path(values_of(task_id)), BLUE)
         body = problem_of(response, 404, "TASK_NOT_FOUND")
         assert "red" not in body["detail"], call
 
@@ -106,15 +112,17 @@ async def test_a_session_of_one_name_is_another_session_for_another_tenant(locke
 
 
 async def test_a_viewer_may_read_everything_and_change_nothing(locked: Api) -> None:
-    task_id = await locked.submit(headers=RED)
+    task_id, dead_id = await locked.submit(headers=RED), await locked.submit(headers=RED)
+    await locked.hand().fail(dead_id)
 
     for call in calls_of(locked.app):
         response = None
         if call.method == "GET" and not call.template.endswith("/events"):
-            response = await send(locked, call, call.path({"task_id": task_id}), WATCHER)
+            shown = dead_id if call.template.startswith("/v1/dead-letters/") else task_id
+            response = await send(locked, call, call.path(values_of(shown)), WATCHER)
             assert response.status_code == 200, (call, response.text)
         elif call.method != "GET" and not call.template.endswith("/events/token"):
-            problem_of(await send(locked, call, call.path({"task_id": task_id}), WATCHER), 403, "FORBIDDEN")
+            problem_of(await send(locked, call, call.path(values_of(task_id)), WATCHER), 403, "FORBIDDEN")
     assert (await locked.read(task_id, headers=RED))["status"] == "queued"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.conftest import StartApi
 from tests.api.harness import NOBODY, Api, problem_of
-from tests.api.routes import calls_of
+from tests.api.routes import calls_of, values_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -23,7 +23,7 @@ async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
 
 async def test_a_method_a_path_does_not_know_is_a_problem_that_lists_those_it_knows(api: Api) -> None:
     for call in calls_of(api.app):
-        path = call.path({"task_id": NOBODY})
+        path = call.path(values_of(NOBODY))
         response = await api.client.request("DELETE", path)
         problem_of(response, 405, "METHOD_NOT_ALLOWED")
         assert call.method in response.headers["allow"]

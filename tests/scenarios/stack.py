@@ -30,6 +30,7 @@ QUICK = {
     "SWEEP_SEC": "0.2",
     "REDISPATCH_SEC": "1",
     "RETRY_INITIAL_SEC": "0.2",
+    "CIRCUIT_OPEN_SEC": "0.5",
     "DRAIN_GRACE_SEC": "1",
     "NO_COLOR": "1",
     "COLUMNS": "200",
@@ -111,8 +112,18 @@ class Stack:
         until(lambda: self.calls_in_progress() > 0, "a call waits in the simulator")
 
     def calls_in_progress(self) -> int:
+        return int(self._calls().json()["waiting"])
+
+    def calls_by_role(self) -> dict[str, int]:
+        """How many calls the simulator has answered since it was told to forget them."""
+        return dict(self._calls().json()["by_role"])
+
+    def forget_calls(self) -> None:
+        self._calls("DELETE").raise_for_status()
+
+    def _calls(self, method: str = "GET") -> httpx.Response:
         url = self.manifest["environment"]["OPENAI_BASE_URL"].removesuffix("/v1")
-        return int(httpx.get(f"{url}/_sim/requests", trust_env=False).json()["waiting"])
+        return httpx.request(method, f"{url}/_sim/requests", trust_env=False)
 
     def events(self, task_id: str, *, after: str = "") -> Iterator[ServerSentEvent]:
         """What the stream says until it ends or breaks."""

@@ -177,7 +177,7 @@ def test_the_doctor_finds_a_running_stack_well(stack: Stack) -> None:
 
     checks = {check["name"]: check for check in json.loads(examined.stdout)["checks"]}
     assert examined.returncode == 0, examined.stdout
-    assert {"mongo", "redis", "broker", "model", "search", "api", "workers"} <= checks.keys()
+    assert {"mongo", "redis", "broker", "model", "search", "api", "workers", "circuits"} <= checks.keys()
     assert checks["api"]["grade"] == checks["workers"]["grade"] == checks["mongo"]["grade"] == "ok"
     assert KEY not in examined.stdout
 

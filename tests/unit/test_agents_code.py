@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from app.agents.code import CodeAgent, code_language, main_block
@@ -18,6 +20,17 @@ async def test_an_answer_keeps_its_explanation_and_names_its_language() -> None:
     assert output.code_language == "javascript"
     assert output.summary == "This reverses a string."
     assert chat.asked[0][0] is ModelRole.CODE
+
+
+async def test_why_the_last_answer_was_refused_is_the_last_thing_the_model_reads() -> None:
+    chat = ScriptedChat(ANSWER)
+    again = replace(a_request("reverse a string"), feedback="the model's answer has no complete code block")
+
+    await CodeAgent().run(again, tools_with(chat))
+
+    messages = chat.asked[0][1]
+    assert [message.role for message in messages] == ["system", "user", "user"]
+    assert "has no complete code block" in messages[-1].content
 
 
 async def test_an_answer_without_code_is_invalid() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from app.agents.content import LONGEST_SNIPPET, ContentAgent, conversation
@@ -43,6 +45,15 @@ async def test_an_invented_source_makes_the_answer_invalid() -> None:
 
     with pytest.raises(AgentOutputInvalid, match="source 7"):
         await ContentAgent().run(a_request("x"), tools_with(chat, FixedSearch([a_source(1)])))
+
+
+async def test_why_the_last_text_was_refused_is_the_last_thing_the_model_reads() -> None:
+    chat = ScriptedChat("Coffee is old [1].")
+    again = replace(a_request("Write about coffee"), feedback="the model cites source 9, but it was given 1")
+
+    await ContentAgent().run(again, tools_with(chat, FixedSearch([a_source(1)])))
+
+    assert "cites source 9" in chat.asked[0][1][-1].content
 
 
 async def test_a_failing_search_fails_the_run() -> None:

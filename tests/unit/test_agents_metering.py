@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from app.agents.metering import Meter
+from app.errors import CircuitOpen
 from app.llm.errors import AgentOutputInvalid
 from app.llm.messages import Message
 from app.llm.search import NoSearch
@@ -48,6 +49,16 @@ async def test_a_cancelled_call_still_shows_which_model_it_asked() -> None:
 
     assert meter.models == ("content-model",)
     assert meter.usage == TokenUsage()
+
+
+async def test_a_call_that_a_circuit_refused_was_none() -> None:
+    meter = Meter()
+    tools = meter.tools(ScriptedChat(CircuitOpen("down")), NoSearch())
+
+    with pytest.raises(CircuitOpen):
+        await tools.chat.complete(ModelRole.CODE, QUESTION)
+
+    assert (meter.calls, meter.models) == (0, ())
 
 
 async def test_a_search_is_a_tool_only_where_there_is_one() -> None:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from app.cli.check import Check, Grade, bounded
 from app.cli.machine_checks import check_configuration, check_disk, check_python, check_wrong_configuration
 from app.cli.service_checks import check_api, check_model, check_search
-from app.cli.store_checks import check_broker, check_mongo, check_redis, check_workers
+from app.cli.store_checks import check_broker, check_circuits, check_mongo, check_redis, check_workers
 from app.devstack.ports import free_ports
 from app.settings import ConfigurationError, SearchProvider, Settings, load_settings
 
@@ -129,7 +129,11 @@ def unclosed_sockets() -> Iterator[None]:
 async def test_a_store_that_is_down_fails_within_the_patience(nobody: str) -> None:
     down = settings(mongo_uri=SecretStr(f"mongodb://{nobody}"), mongo_timeout_sec=0.1)
 
-    checks = await asyncio.gather(bounded("mongo", check_mongo(down)), bounded("workers", check_workers(down)))
+    checks = await asyncio.gather(
+        bounded("mongo", check_mongo(down)),
+        bounded("workers", check_workers(down)),
+        bounded("circuits", check_circuits(down)),
+    )
 
     assert all(check.failed and check.remedy for check in checks)
 

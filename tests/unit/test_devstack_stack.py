@@ -8,7 +8,11 @@ from pydantic import SecretStr
 
 from app.devstack.part import Part, Says
 from app.devstack.stack import Binaries, Plan, Ports, Request, Stage, plan_stack
+from app.http.server import DRAIN_SECONDS
+from app.jobs.heartbeat import longest_renewal
+from app.main import STOP_PATIENCE
 from app.settings import Settings
+from worker.process import CLOSING_PATIENCE, RELEASE_PATIENCE
 
 PORTS = Ports(store=1001, broker=1002, simulator=1003, api=1004)
 BINARIES = Binaries(mongod=None, redis_server="/bin/valkey-server")
@@ -102,8 +106,17 @@ def test_workers_and_api_wait_for_the_stores_and_stop_before_them() -> None:
 
     assert part(made, "worker-2").after == part(made, "api").after == {"store", "broker"}
     assert part(made, "worker-2").ready == Says("worker.ready")
-    assert part(made, "worker-2").grace == timedelta(seconds=35)
     assert [part.stage for part in made.parts] == [0, 0, 0, Stage.WORKERS, Stage.WORKERS, Stage.API]
+
+
+def test_a_part_is_given_longer_to_stop_than_it_may_take() -> None:
+    made = plan(drain_grace_sec=30.0)
+
+    # The heartbeat's thread may be in the middle of a renewal, and gives the registration back in another.
+    giving_back = 2 * longest_renewal(timedelta(seconds=Settings.model_fields["heartbeat_sec"].default))
+    releasing = timedelta(seconds=2 * RELEASE_PATIENCE + CLOSING_PATIENCE)
+    assert part(made, "worker-1").grace > timedelta(seconds=30) + releasing + giving_back
+    assert part(made, "api").grace > timedelta(seconds=DRAIN_SECONDS) + 2 * STOP_PATIENCE
 
 
 def test_a_mongod_of_the_machine_is_preferred_to_the_built_in_store() -> None:

@@ -7,7 +7,7 @@ import mongomock
 import pytest
 from pymongo.errors import AutoReconnect
 
-from app.jobs.heartbeat import Heartbeat
+from app.jobs.heartbeat import Heartbeat, longest_renewal
 from app.jobs.workers import WorkerIdentity
 from tests.job_builders import LEASE, SECOND, FakeClock
 
@@ -18,6 +18,8 @@ class Workers:
     def __init__(self) -> None:
         self.collection: Any = mongomock.MongoClient(tz_aware=True)["tests"]["workers"]
         self.reachable = True
+        self.answers_after = timedelta()
+        self.clock: FakeClock | None = None
 
     def insert_one(self, document: Any) -> Any:
         self._check()
@@ -32,6 +34,8 @@ class Workers:
         return self.collection.delete_one(where)
 
     def _check(self) -> None:
+        if self.clock:
+            self.clock.advance(self.answers_after)
         if not self.reachable:
             raise AutoReconnect("cut off")
 
@@ -48,12 +52,23 @@ def lost() -> list[str]:
 
 @pytest.fixture
 def heartbeat(workers: Workers, clock: FakeClock, lost: list[str]) -> Heartbeat:
+    return a_heartbeat(workers, clock, lost)
+
+
+def a_heartbeat(
+    workers: Workers,
+    clock: FakeClock,
+    lost: list[str],
+    *,
+    lease: timedelta = LEASE,
+    interval: timedelta = timedelta(seconds=4),
+) -> Heartbeat:
     names = iter("abcdefgh")
     return Heartbeat(
         workers,  # type: ignore[arg-type]
         lambda: WorkerIdentity(next(names), "host", 1, ("agent_tasks",), 10, "1"),
-        lease=LEASE,
-        interval=timedelta(seconds=4),
+        lease=lease,
+        interval=interval,
         clock=clock,
         in_flight=lambda: 3,
         on_lost=lost.append,
@@ -132,3 +147,23 @@ def test_a_worker_that_cannot_renew_gives_up_before_the_lease_runs_out(
 
     assert early == []
     assert lost == ["a"]
+
+
+@pytest.mark.parametrize("lease", [1.0, 2.0, 15.0, 600.0])
+@pytest.mark.parametrize("share", [1 / 3, 1 / 4, 1 / 10])
+@pytest.mark.parametrize("last_good", [0.0, 0.3, 0.74])
+def test_renewals_that_hang_never_let_a_worker_go_on_past_its_lease(
+    workers: Workers, clock: FakeClock, lost: list[str], lease: float, share: float, last_good: float
+) -> None:
+    interval = timedelta(seconds=lease * share)
+    workers.clock, workers.answers_after = clock, last_good * interval
+    heartbeat = a_heartbeat(workers, clock, lost, lease=timedelta(seconds=lease), interval=interval)
+    heartbeat._beat()
+    renewed_at = clock() - workers.answers_after
+    workers.reachable, workers.answers_after = False, longest_renewal(interval)
+
+    while not lost:
+        clock.advance(timedelta(seconds=heartbeat._pause()))
+        heartbeat._beat()
+
+    assert clock() - renewed_at <= timedelta(seconds=lease)

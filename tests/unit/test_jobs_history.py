@@ -1,6 +1,6 @@
 """The history is an event log: its numbers follow from the place of an entry alone."""
 
-from app.jobs.history import new_entry, read_history
+from app.jobs.history import count_claims, new_entry, read_history
 from app.jobs.models import JobError, Reason, Status
 from tests.job_builders import NOON
 
@@ -47,6 +47,19 @@ def test_a_retry_by_the_client_begins_a_new_series() -> None:
     )
 
     assert [entry.attempt for entry in read_history(entries)] == [1, 1, 0, 1]
+
+
+def test_claims_are_counted_over_all_series_charged_or_not() -> None:
+    entries = _entries(
+        (Status.PROCESSING, Reason.CLAIMED),
+        (Status.QUEUED, Reason.WORKER_DRAINING),
+        (Status.PROCESSING, Reason.CLAIMED),
+        (Status.FAILED, Reason.FAILED),
+        (Status.QUEUED, Reason.RETRIED),
+        (Status.PROCESSING, Reason.CLAIMED),
+    )
+
+    assert count_claims(entries) == 3
 
 
 def test_an_entry_keeps_the_error_it_was_written_with() -> None:

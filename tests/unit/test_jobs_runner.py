@@ -2,81 +2,19 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Protocol
-
-import pytest
 
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
-from app.errors import ExecutionError
 from app.jobs.models import Job, Reason, Status
 from app.jobs.outcomes import Finished, Outcome, RetryAt
 from app.jobs.reconciler import Reconciler
 from app.jobs.recovery import Recovery
-from app.jobs.retry import Backoff
-from app.jobs.runner import Attempt, JobRunner
+from app.jobs.runner import Attempt
 from app.jobs.store import JobStore
 from app.jobs.transitions import Evidence
-from tests.job_builders import LEASE, SECOND, TENANT, FakeClock, a_new_job
-
-Handler = Callable[[Attempt], Awaitable[Outcome]]
-
-
-class MakeRunner(Protocol):
-    def __call__(self, handler: Handler, *, store: JobStore = ..., timeout: timedelta = ...) -> JobRunner: ...
-
-
-class ProviderDown(ExecutionError):
-    code = "LLM_ERROR"
-    retryable = True
-
-
-@pytest.fixture
-def settled() -> list[Outcome]:
-    return []
-
-
-@pytest.fixture
-def runner_of(jobs: JobStore, clock: FakeClock, settled: list[Outcome]) -> MakeRunner:
-    def make(handler: Handler, *, store: JobStore = jobs, timeout: timedelta = 5 * SECOND) -> JobRunner:
-        return JobRunner(
-            store,
-            handler,
-            backoff=Backoff(initial=SECOND, maximum=60 * SECOND),
-            attempt_timeout=timeout,
-            lease=LEASE,
-            clock=clock,
-            on_claimed=lambda job: None,
-            on_settled=lambda job, outcome: settled.append(outcome),
-        )
-
-    return make
-
-
-class Patient:
-    """A handler that waits until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.started = asyncio.Event()
-        self.may_end = asyncio.Event()
-        self.cancelled = False
-
-    async def __call__(self, attempt: Attempt) -> Outcome:
-        self.started.set()
-        try:
-            await self.may_end.wait()
-        except asyncio.CancelledError:
-            self.cancelled = True
-            raise
-        return Finished()
-
-
-async def start(runner: JobRunner, handler: Patient) -> "asyncio.Task[None]":
-    task = asyncio.create_task(runner.run("job-1", worker="w1"))
-    await handler.started.wait()
-    return task
+from tests.job_builders import SECOND, TENANT, FakeClock, a_new_job
+from tests.runner_builders import MakeRunner, Patient, ProviderDown, start
 
 
 async def test_a_handlers_result_is_stored(jobs: JobStore, runner_of: MakeRunner, settled: list[Outcome]) -> None:

@@ -1,7 +1,7 @@
 """The sweep heals what was lost, and doing it twice or in two places at once changes nothing."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -10,12 +10,12 @@ from app.jobs.lock import StoreLock
 from app.jobs.models import JobError, Reason, Status
 from app.jobs.outcomes import RetryAt
 from app.jobs.recovery import Recovery
-from app.jobs.retry import Backoff
 from app.jobs.store import JobStore
-from app.jobs.sweeper import Sweeper
+from app.jobs.sweeper import EVIDENT, Sweeper
 from app.jobs.transitions import Evidence
+from app.jobs.upkeep import Upkeep
 from app.jobs.workers import WorkerDirectory, WorkerIdentity, registration
-from tests.job_builders import LEASE, REDISPATCH, SECOND, TENANT, FakeClock, Recorder, a_new_job
+from tests.job_builders import LEASE, NOON, REDISPATCH, SECOND, TENANT, FakeClock, Recorder, a_new_job, a_policy
 
 
 class Queue:
@@ -35,16 +35,29 @@ def queue() -> Queue:
 
 
 @pytest.fixture
+def reminded() -> list[tuple[str, datetime]]:
+    return []
+
+
+@pytest.fixture
 def sweeper(
-    recovery: Recovery, workers: WorkerDirectory, bell: Recorder, queue: Queue, clock: FakeClock, changes: list[str]
+    recovery: Recovery,
+    workers: WorkerDirectory,
+    bell: Recorder,
+    queue: Queue,
+    clock: FakeClock,
+    changes: list[str],
+    reminded: list[tuple[str, datetime]],
 ) -> Sweeper:
     return Sweeper(
         recovery,
         workers,
-        backoff=Backoff(initial=SECOND, maximum=60 * SECOND),
+        policy_of=a_policy,
         lease=LEASE,
         clock=clock,
+        interval=SECOND,
         ring=bell.ring,
+        remind=lambda job, at: reminded.append((job.id, at)),
         measure_depth=queue.measure,
         broker_answers=lambda: queue.answers,
         on_change=changes.append,
@@ -250,3 +263,112 @@ async def test_one_of_many_processes_holds_the_lock_until_it_stops_renewing(
     assert at_first == [True, False, False]
     assert later == [True, False, False]
     assert await locks[0].acquire()
+
+
+async def lose(jobs: JobStore, sweeper: Sweeper, clock: FakeClock, *job_ids: str) -> None:
+    """One attempt at each of the jobs, all by the same worker, which dies."""
+    for job_id in job_ids:
+        assert await jobs.claim(job_id, worker="gone")
+    clock.advance(LEASE + SECOND)
+    await sweeper.sweep()
+    clock.advance(10 * SECOND)
+
+
+async def test_a_job_that_loses_every_worker_alone_ends_in_the_dead_letter_after_its_attempts(
+    jobs: JobStore, sweeper: Sweeper, clock: FakeClock
+) -> None:
+    await jobs.enqueue(a_new_job(max_attempts=2))
+
+    await lose(jobs, sweeper, clock, "job-1")
+    await lose(jobs, sweeper, clock, "job-1")
+
+    job = await jobs.get("job-1")
+    assert (job.status, job.attempt) == (Status.FAILED, 2)
+    assert job.error is not None
+    assert job.error.type == "WORKER_LOST"
+
+
+async def test_the_neighbours_of_a_job_that_kills_its_workers_get_an_attempt_apart_from_it(
+    jobs: JobStore, sweeper: Sweeper, clock: FakeClock
+) -> None:
+    for job_id in ("poison", "neighbour"):
+        await jobs.enqueue(a_new_job(job_id, max_attempts=2))
+
+    await lose(jobs, sweeper, clock, "poison", "neighbour")
+    await lose(jobs, sweeper, clock, "poison", "neighbour")
+
+    suspects = [await jobs.get(job_id) for job_id in ("poison", "neighbour")]
+    assert [(job.status, job.attempt, job.alone) for job in suspects] == [(Status.QUEUED, 1, True)] * 2
+    await lose(jobs, sweeper, clock, "poison")
+    assert (await jobs.get("poison")).status is Status.FAILED
+    assert (await jobs.get("neighbour")).status is Status.QUEUED
+
+
+async def test_an_attempt_apart_is_given_once_only(jobs: JobStore, sweeper: Sweeper, clock: FakeClock) -> None:
+    for job_id in ("poison", "other"):
+        await jobs.enqueue(a_new_job(job_id, max_attempts=1))
+
+    await lose(jobs, sweeper, clock, "poison", "other")
+    await lose(jobs, sweeper, clock, "poison", "other")
+
+    assert [(await jobs.get(job_id)).status for job_id in ("poison", "other")] == [Status.FAILED] * 2
+
+
+async def test_what_becomes_due_before_the_next_sweep_is_rung_for_on_time(
+    jobs: JobStore, sweeper: Sweeper, bell: Recorder, reminded: list[tuple[str, datetime]]
+) -> None:
+    soon, later = NOON + 0.4 * SECOND, NOON + 5 * SECOND
+    await jobs.enqueue(a_new_job("soon", not_before=soon))
+    await jobs.enqueue(a_new_job("later", not_before=later))
+
+    await sweeper.sweep()
+
+    assert reminded == [("soon", soon)]
+    assert bell.rung == []
+
+
+async def test_the_timers_of_a_sweep_that_evidently_does_not_take_place_are_rung_for_by_who_stands_by(
+    jobs: JobStore, sweeper: Sweeper, bell: Recorder, clock: FakeClock, reminded: list[tuple[str, datetime]]
+) -> None:
+    overdue, soon = NOON + SECOND, NOON + 2 * SECOND
+    await jobs.enqueue(a_new_job("overdue", not_before=overdue))
+    await jobs.enqueue(a_new_job("soon", not_before=soon))
+
+    clock.advance(SECOND + EVIDENT)
+    rung = [await sweeper.stand_in() for _ in range(2)]
+
+    assert (rung, bell.rung) == ([1, 0], ["overdue"])
+    assert reminded == [("soon", soon)]
+
+
+async def test_who_stands_by_leaves_timers_to_a_sweep_that_may_still_be_on_its_way(
+    jobs: JobStore, sweeper: Sweeper, bell: Recorder, clock: FakeClock, reminded: list[tuple[str, datetime]]
+) -> None:
+    await jobs.enqueue(a_new_job(not_before=NOON + SECOND))
+
+    clock.advance(SECOND + EVIDENT / 2)
+
+    assert await sweeper.stand_in() == 0
+    assert (bell.rung, reminded) == ([], [])
+
+
+async def test_while_it_is_the_turn_of_one_process_the_others_only_stand_in(
+    database: Database, clock: FakeClock
+) -> None:
+    done: list[str] = []
+
+    def upkeep_of(name: str) -> Upkeep:
+        async def chore() -> None:
+            done.append(f"{name} sweeps")
+
+        async def stand_in() -> None:
+            done.append(f"{name} stands in")
+
+        lock = StoreLock(Documents(database["locks"]), "upkeep", holder=name, lease=LEASE, clock=clock)
+        return Upkeep(lock, [chore, chore], stand_in=stand_in, interval=SECOND)
+
+    first, second = upkeep_of("first"), upkeep_of("second")
+    turns = [await first.run_once(), await second.run_once()]
+
+    assert turns == [True, False]
+    assert done == ["first sweeps", "first sweeps", "second stands in"]

@@ -1,12 +1,14 @@
 """The real client against the simulator, in one process: no socket, no network."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import pytest
+from langchain_core.messages import AIMessage
 from pydantic import BaseModel, SecretStr
 
 from app.agents.routing import RoutingDecision
@@ -19,6 +21,7 @@ from app.llm.errors import (
     LlmRateLimited,
     LlmRejected,
     LlmTimeout,
+    LlmUnavailable,
     ModelCallError,
     ModelRefused,
 )
@@ -31,9 +34,11 @@ SECRET = "sk-very-secret-key"
 
 
 @asynccontextmanager
-async def simulated(*, key: str | None = SECRET, timeout: float = 5.0) -> AsyncIterator[ChatModels]:
+async def simulated(
+    models: type[ChatModels] = ChatModels, *, key: str | None = SECRET, timeout: float = 5.0
+) -> AsyncIterator[ChatModels]:
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(build_application(Simulator())))
-    chat = ChatModels(
+    chat = models(
         api_key=SecretStr(key) if key else None,
         base_url="http://simulator/v1",
         models=dict.fromkeys(ModelRole, "gpt-4o-mini"),
@@ -98,14 +103,38 @@ async def test_a_structured_answer_that_was_cut_off_is_invalid_and_counted() -> 
     assert caught.value.usage.total > 0
 
 
+async def test_a_wrong_shape_is_told_by_its_fields_and_reasons_and_never_by_what_was_in_them() -> None:
+    class Order(BaseModel):
+        """An order."""
+
+        legs: list[int]
+        kind: Literal["a", "b"]
+
+    class Wrong(ChatModels):
+        async def _ask(self, model: str, call: Any) -> Any:
+            call.close()
+            wrong = {"legs": ["secret"] * 50, "kind": "top secret"}
+            return {"raw": AIMessage(json.dumps(wrong))}
+
+    async with simulated(Wrong) as chat:
+        with pytest.raises(AgentOutputInvalid) as caught:
+            await chat.structured(ModelRole.PEER, asking("x"), Order)
+
+    assert "legs.0: Input should be a valid integer" in caught.value.message
+    assert "and 46 more" in caught.value.message
+    assert len(caught.value.message) < 700
+    assert "secret" not in caught.value.message
+
+
 @pytest.mark.parametrize("structured", [False, True], ids=["text", "structured"])
 @pytest.mark.parametrize(
     ("fault", "error", "code", "retryable"),
     [
-        ("error=500", LlmError, "LLM_ERROR", True),
-        ("error=529", LlmError, "LLM_ERROR", True),
-        ("malformed", LlmError, "LLM_ERROR", True),
-        ("nochoices", LlmError, "LLM_ERROR", True),
+        ("error=500", LlmUnavailable, "LLM_ERROR", True),
+        ("error=529", LlmUnavailable, "LLM_ERROR", True),
+        ("malformed", LlmUnavailable, "LLM_ERROR", True),
+        ("nochoices", LlmUnavailable, "LLM_ERROR", True),
+        ("error=408", LlmError, "LLM_ERROR", True),
         ("error=429 retry_after=7", LlmRateLimited, "LLM_RATE_LIMITED", True),
         ("error=quota", LlmQuotaExhausted, "LLM_RATE_LIMITED", False),
         ("error=401", LlmAuth, "LLM_AUTH", False),

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from app.llm.errors import SearchError, SearchRejected
+from app.llm.errors import SearchError, SearchRejected, SearchUnavailable
 from app.llm.search import NoSearch
 from app.llm.simulator.application import Simulator, build_application
 from app.llm.tavily import LONGEST_QUERY, TavilySearch, web_search
@@ -78,8 +78,8 @@ async def test_a_long_query_is_cut_to_what_the_provider_takes() -> None:
         ("error=432", SearchRejected, False),
         ("error=400", SearchRejected, False),
         ("error=429", SearchError, True),
-        ("error=500", SearchError, True),
-        ("malformed", SearchError, True),
+        ("error=500", SearchUnavailable, True),
+        ("malformed", SearchUnavailable, True),
     ],
 )
 async def test_each_failure_of_the_search_has_its_error(fault: str, error: type[SearchError], retryable: bool) -> None:
@@ -90,6 +90,16 @@ async def test_each_failure_of_the_search_has_its_error(fault: str, error: type[
     assert type(caught.value) is error
     assert (caught.value.code, caught.value.retryable) == ("SEARCH_ERROR", retryable)
     assert "secret" not in str(caught.value)
+
+
+async def test_the_providers_wait_reaches_the_kernel() -> None:
+    async with searching(simulated()) as search:
+        with pytest.raises(SearchError) as limited:
+            await search.search("x [[sim error=429 retry_after=7]]", max_results=1)
+        with pytest.raises(SearchUnavailable) as down:
+            await search.search("x [[sim error=503 retry_after=9]]", max_results=1)
+
+    assert (limited.value.retry_after, down.value.retry_after) == (timedelta(seconds=7), timedelta(seconds=9))
 
 
 async def test_a_search_that_hangs_times_out() -> None:

@@ -4,15 +4,12 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from app.database.documents import Database, Document, Documents
+from app.database.documents import Database, Documents
 from app.ids import new_id
 from app.jobs.models import JobError, Status
 from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome, RetryAt
@@ -21,97 +18,14 @@ from app.jobs.transitions import Evidence
 from app.metrics.rollups import BATCH, BATCHES_PER_PASS, COLLECTION, COUNTED, LEDGER, Rollups
 from app.metrics.sketch import bucket_of
 from app.metrics.tally import TIMED
-from tests.fakes.mongo import FakeCursor, fake_mongo
+from tests.fakes.fate import Collection, Crash, Fate
+from tests.fakes.mongo import fake_mongo
 from tests.job_builders import NOON, OTHER_TENANT, REDISPATCH, SECOND, TENANT, FakeClock, a_new_job
 
 FAILED = Failed(JobError("LLM_ERROR", "x"))
 OUTCOMES: tuple[Outcome, ...] = (Finished(), FAILED, Cancelled())
 AGENTS = ("CodeAgent", "ContentAgent", None)
 EVERYTHING = 10_000
-
-
-class Crash(Exception):
-    """Stands for the process dying between two writes."""
-
-
-@dataclass
-class Fate:
-    """What befalls one counter: it loiters before its operations, stalls before one of them, dies at a write."""
-
-    dies_at: int = 0
-    half: str = "before"
-    stalls_at: int = 0
-    dice: random.Random | None = None
-    operations: int = 0
-    writes: int = 0
-    commands: Counter[str] = field(default_factory=Counter)
-    stalled: asyncio.Event = field(default_factory=asyncio.Event)
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def read(self) -> None:
-        self.operations += 1
-        for _ in range(self.dice.randrange(12) if self.dice else 0):
-            await asyncio.sleep(0)
-        if self.operations == self.stalls_at:
-            self.stalled.set()
-            await self.woken.wait()
-
-    async def write(self, doing: Any) -> Any:
-        await self.read()
-        self.writes += 1
-        self._die("before")
-        try:
-            return await doing()
-        finally:  # a refused write, too, is one after which a process can die
-            self._die("after")
-
-    def _die(self, half: str) -> None:
-        if self.writes == self.dies_at and half == self.half:
-            raise Crash
-
-
-class LateCursor(FakeCursor):
-    def __init__(self, inner: Any, fate: Fate) -> None:
-        super().__init__(inner)
-        self._fate = fate
-
-    async def to_list(self, length: int | None = None) -> list[Document]:
-        await self._fate.read()
-        return await super().to_list(length)
-
-
-class Collection:
-    """A collection as one counter sees it. Like the real one it updates many documents one by one."""
-
-    def __init__(self, inner: Any, fate: Fate) -> None:
-        self._inner = inner
-        self._fate = fate
-        self.name = inner.name
-
-    def find(self, *args: Any) -> LateCursor:
-        self._fate.commands["find"] += 1
-        return LateCursor(self._inner.find(*args)._inner, self._fate)
-
-    async def find_one(self, *args: Any) -> Any:
-        self._fate.commands["find_one"] += 1
-        await self._fate.read()
-        return await self._inner.find_one(*args)
-
-    def __getattr__(self, name: str) -> Any:
-        async def call(*args: Any, **options: Any) -> Any:
-            self._fate.commands[name] += 1
-            return await self._fate.write(lambda: getattr(self._inner, name)(*args, **options))
-
-        return call
-
-    async def update_many(self, where: Mapping[str, Any], update: Any) -> Any:
-        self._fate.commands["update_many"] += 1
-        await self._fate.read()
-        modified = 0
-        for found in await self._inner.find(where, {"_id": 1}).to_list():
-            one = {**where, "_id": found["_id"]}
-            modified += (await self._fate.write(partial(self._inner.update_one, one, update))).modified_count
-        return SimpleNamespace(modified_count=modified)
 
 
 def a_world() -> tuple[Database, JobStore]:

@@ -6,7 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from app.llm.messages import correction
 from app.llm.simulator.application import Simulator, build_application
+from tests.processes import Server
 
 
 @pytest.fixture
@@ -95,6 +97,21 @@ async def test_faults_of_the_process_apply_until_deleted(http: httpx.AsyncClient
     assert (failed.status_code, healed.status_code) == (503, 200)
 
 
+async def test_a_correction_is_counted_and_not_taken_for_the_task(http: httpx.AsyncClient) -> None:
+    task = {"role": "user", "content": "Write about coffee [[sim schema uncorrected]]"}
+    body = {"model": "gpt-4o-mini", "messages": [task]}
+    corrected = {**body, "messages": [task, {"role": "user", "content": correction("it cites source 99").content}]}
+
+    refused, answer = [(await http.post("/v1/chat/completions", json=one)).json() for one in (body, corrected)]
+
+    said = answer["choices"][0]["message"]["content"]
+    assert "[99]" in refused["choices"][0]["message"]["content"]
+    assert "offee" in said
+    assert "99" not in said
+    log = (await http.get("/_sim/requests")).json()
+    assert [call["corrections"] for call in log["recent"]] == [0, 1]
+
+
 async def test_a_wrong_order_is_refused(http: httpx.AsyncClient) -> None:
     assert (await http.post("/_sim/faults", json={"explode": True})).status_code == 400
     assert (await http.post("/_sim/faults", json=[1])).status_code == 400
@@ -121,6 +138,18 @@ async def test_search_answers_in_tavilys_shape(http: httpx.AsyncClient) -> None:
     assert set(found["results"][0]) == {"title", "url", "content", "score", "raw_content"}
     assert nothing["results"] == []
     assert (await http.post("/search", json={})).status_code == 400
+
+
+async def test_an_answer_that_drips_comes_byte_by_byte(simulator: Server) -> None:
+    async with (
+        httpx.AsyncClient(base_url=simulator.http_url, trust_env=False) as client,
+        client.stream("POST", "/v1/chat/completions", json=a_chat("Write [[sim drip]]")) as answer,
+    ):
+        chunks = answer.aiter_raw()
+        first = [await anext(chunks) for _ in range(3)]
+
+    assert answer.status_code == 200
+    assert first == [b"{", b'"', b"i"]
 
 
 async def test_models_and_health_answer(http: httpx.AsyncClient) -> None:

@@ -52,6 +52,25 @@ def test_a_flaky_call_fails_the_first_times_per_conversation() -> None:
     assert board.due("writer", [flaky], "another").error == "500"
 
 
+def test_a_flaky_behaviour_shows_as_what_it_is() -> None:
+    board = FaultBoard()
+    flaky = Fault(flaky=1, behaviour=Behaviour.SCHEMA)
+
+    first, second = (board.due("writer", [flaky], "one") for _ in range(2))
+
+    assert (first.behaviour, first.error) == (Behaviour.SCHEMA, None)
+    assert second.behaviour is None
+
+
+def test_an_uncorrected_fault_shows_until_the_prompt_carries_a_correction() -> None:
+    board = FaultBoard()
+    (fault,) = faults_in("[[sim schema uncorrected]]")
+    board.add(fault)
+
+    assert board.due("writer", [fault], "d").behaviour is Behaviour.SCHEMA
+    assert board.due("writer", [fault], "d", is_corrected=True).behaviour is None
+
+
 def test_an_order_to_the_process_holds_until_it_is_used_up_or_cleared() -> None:
     board = FaultBoard()
     board.add(Fault(error="503", times=1))

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from app.errors import CircuitOpen
 from app.llm.errors import LlmError
 from app.llm.messages import Completion, Message, Structured
 from app.llm.usage import ModelRole, TokenUsage
 from app.tasks.budget import BudgetedChat, BudgetExceeded
+from tests.unit.test_agents_fakes import ScriptedChat
 
 ASK = (Message("user", "hello"),)
 
@@ -46,6 +48,14 @@ async def test_calls_are_made_until_the_budget_is_used_up(budget: dict[str, floa
         await chat.complete(ModelRole.CODE, ASK)
 
     assert model.calls == allowed
+
+
+async def test_a_call_that_a_circuit_refused_costs_nothing() -> None:
+    chat = BudgetedChat(ScriptedChat(CircuitOpen("down")), {"model_calls": 1}, {})
+
+    for _ in range(3):
+        with pytest.raises(CircuitOpen):
+            await chat.complete(ModelRole.CODE, ASK)
 
 
 async def test_what_earlier_attempts_spent_counts() -> None:

@@ -34,8 +34,8 @@ def commands_page() -> str:
 
 def _variables() -> list[str]:
     rows = (
-        ("ORCHESTRATE_URL", "Server of `task` and `tasks`, when `--server` is not given."),
-        ("ORCHESTRATE_API_KEY", "Key of `task` and `tasks`, when `--api-key` is not given."),
+        ("ORCHESTRATE_URL", "Server of `task`, `tasks` and `dead-letters`, when `--server` is not given."),
+        ("ORCHESTRATE_API_KEY", "Key of `task`, `tasks` and `dead-letters`, when `--api-key` is not given."),
         ("ORCHESTRATE_DEBUG", "`1` shows tracebacks, like `--debug`."),
     )
     return table(("Variable", "Meaning"), ((code(name), meaning) for name, meaning in rows))

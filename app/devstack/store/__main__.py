@@ -2,7 +2,8 @@
 
 For trying out, development and tests. It is a single node that keeps everything in memory (up to about 200,000
 documents) and every acknowledged write in an append-only log: a killed process loses none; with ``--fsync`` neither
-does a power cut. It has no users and no passwords, and listens on 127.0.0.1 unless told otherwise.
+does a power cut. The log is rewritten when most of it is history. It has no users and no passwords, and listens on
+127.0.0.1 unless told otherwise.
 What it does not know it refuses: transactions, change streams, update pipelines, array filters, ``$expr``, collations,
 text and geographic queries. Anything else should run on a real MongoDB.
 
@@ -21,6 +22,7 @@ from pathlib import Path
 import uvloop
 
 from app.devstack.store.commands import Commands
+from app.devstack.store.compaction import Compaction
 from app.devstack.store.folder import FolderInUse, OpenFolder, open_folder
 from app.devstack.store.log import LogCorrupted
 from app.devstack.store.server import serve
@@ -63,7 +65,8 @@ async def _serve(folder: OpenFolder, host: str, port: int) -> None:
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 
-    await serve(Commands(folder.catalog, folder.log), host, port, announce)
+    compaction = Compaction(folder.catalog, folder.log, live_bytes=folder.live_bytes)
+    await serve(Commands(folder.catalog, folder.log), compaction, host, port, announce)
 
 
 def _refuse(error: Exception) -> int:

@@ -7,7 +7,7 @@ from functools import partial
 from app.devstack.store.collection import Collection, HeldKeys
 from app.devstack.store.documents import Document, as_value, check_size, decode, encode
 from app.devstack.store.errors import DiskFull, NamespaceExists, NamespaceNotFound, StoreError
-from app.devstack.store.image import Effect, Image, Kind, pack
+from app.devstack.store.image import Effect, Image, Kind, Snapshot, pack
 from app.devstack.store.index import IDENTITY_INDEX, IndexSpec
 from app.devstack.store.log import CommandLog, LogUnusable
 
@@ -52,6 +52,15 @@ class Catalog:
 
     def databases(self) -> list[str]:
         return list(dict.fromkeys(namespace.split(".", 1)[0] for namespace in self._collections))
+
+    def snapshot(self) -> Snapshot:
+        """References to what there is now; nothing of it is ever changed in place."""
+        return Snapshot(
+            [
+                (name, [spec.as_document() for spec in found.made_indexes], list(found.raws()))
+                for name, found in self._collections.items()
+            ]
+        )
 
     @property
     def document_count(self) -> int:

@@ -43,6 +43,11 @@ class Collection:
     def raws(self) -> Iterator[bytes]:
         return iter(self._documents.values())
 
+    @property
+    def made_indexes(self) -> list[IndexSpec]:
+        """All but the one that every collection has."""
+        return [index.spec for index in self.indexes.values() if index.spec.name != IDENTITY_INDEX.name]
+
     def load(self, raws: Iterable[bytes], specs: Iterable[IndexSpec]) -> None:
         """Fills an empty collection, decoding each document once. Raises :class:`DuplicateKey`."""
         for spec in specs:

@@ -1,4 +1,4 @@
-"""The data folder: one server at a time, a log, and its compaction at start."""
+"""The data folder: one server at a time, a log, and what it holds."""
 
 import fcntl
 import logging
@@ -9,15 +9,12 @@ from pathlib import Path
 import bson
 
 from app.devstack.store.catalog import Catalog
+from app.devstack.store.compaction import compact_at_start
 from app.devstack.store.errors import StoreError
 from app.devstack.store.image import Image
 from app.devstack.store.log import CommandLog, LogCorrupted, replay
 
 log = logging.getLogger(__name__)
-
-# A log is rewritten when most of it is history, and it is long enough for the time to be noticed.
-COMPACTION_FACTOR = 2
-COMPACTION_MINIMUM_BYTES = 4 * 1024 * 1024
 
 
 class FolderInUse(Exception):
@@ -26,9 +23,12 @@ class FolderInUse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpenFolder:
+    """``live_bytes`` is what the documents come to, without their history."""
+
     catalog: Catalog
     log: CommandLog
     lock: int
+    live_bytes: int
 
     def close(self) -> None:
         self.log.close()
@@ -42,16 +42,20 @@ def open_folder(folder: Path, *, fsync: bool) -> OpenFolder:
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
-    path = folder / "store.log"
-    path.with_suffix(".compacting").unlink(missing_ok=True)
+    try:
+        return _open_locked(folder / "store.log", lock, fsync=fsync)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def _open_locked(path: Path, lock: int, *, fsync: bool) -> OpenFolder:
     image = Image()
     if path.exists():
         _load(path, image)
-        size = path.stat().st_size
-        if size > COMPACTION_MINIMUM_BYTES and size > COMPACTION_FACTOR * image.live_bytes:
-            image.write(path)
-            log.info("store.compacted: %d to %d bytes", size, path.stat().st_size)
-    return OpenFolder(Catalog.from_image(image), CommandLog(path, fsync=fsync), lock)
+    snapshot = image.snapshot()
+    compact_at_start(path, snapshot)
+    return OpenFolder(Catalog.from_image(image), CommandLog(path, fsync=fsync), lock, snapshot.live_bytes)
 
 
 def _load(path: Path, image: Image) -> None:

@@ -5,7 +5,7 @@ are outcomes (a document as it became), so replaying does not depend on clocks, 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -69,21 +69,39 @@ class Image:
             case _:
                 pass
 
+    def snapshot(self) -> "Snapshot":
+        return Snapshot(
+            [
+                (namespace, list(found.indexes.values()), list(found.documents.values()))
+                for namespace, found in self.collections.items()
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the collections held at one moment: namespace, specifications of the indexes, documents in their order."""
+
+    collections: list[tuple[str, list[Document], list[bytes]]]
+
     @property
     def live_bytes(self) -> int:
-        return sum(len(raw) for found in self.collections.values() for raw in found.documents.values())
+        return sum(len(raw) for _, _, raws in self.collections for raw in raws)
 
-    def write(self, path: Path) -> None:
-        """Replaces the file at once: a crash leaves the old log or the new one, never a mix."""
-        fresh = path.with_suffix(".compacting")
-        with fresh.open("wb") as file:
+    def write(self, path: Path, *, may_go_on: Callable[[], bool] = lambda: True) -> bool:
+        """Writes a log that holds just this, flushed to the disk; False when it was told to stop before the end.
+
+        Raises ``OSError``.
+        """
+        with path.open("wb") as file:
             file.write(MAGIC)
             for payload in self._payloads():
+                if not may_go_on():
+                    return False
                 file.write(frame(payload))
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
-        _sync_folder(path.parent)
+        return True
 
     def _payloads(self) -> Iterator[bytes]:
         batch: list[Effect] = []
@@ -98,21 +116,13 @@ class Image:
             yield pack(batch)
 
     def _effects(self) -> Iterator[Effect]:
-        for namespace, collection in self.collections.items():
+        for namespace, specs, raws in self.collections:
             yield [Kind.CREATE, namespace, None]
-            for spec in collection.indexes.values():
+            for spec in specs:
                 yield [Kind.INDEX, namespace, spec]
-            for raw in collection.documents.values():
+            for raw in raws:
                 yield [Kind.PUT, namespace, as_value(raw)]
 
 
 def _identity(value: RawBSONDocument) -> Key:
     return order_key(decode(bytes(value.raw))["_id"])
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 MAGIC = b"orchestrator store log 1\n"
 
+_BLOCK_BYTES = 1 << 20
 _HEADER = struct.Struct("<III")
 
 
@@ -46,6 +47,46 @@ class CommandLog:
     def append(self, payload: bytes) -> None:
         """Raises ``OSError`` with nothing written (a full disk), or :class:`LogUnusable`."""
         self._write(frame(payload))
+
+    @property
+    def size(self) -> int:
+        """How many bytes of whole records there are."""
+        return self._end
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether every further write is refused."""
+        return self._is_broken
+
+    def copy(self, path: Path, *, begin: int, end: int) -> None:
+        """Adds the records between two sizes that this log had to another log. Raises ``OSError``."""
+        with path.open("ab") as file:
+            while begin < end:
+                block = os.pread(self._file, min(end - begin, _BLOCK_BYTES), begin)
+                if not block:
+                    raise OSError(f"{self.path} is shorter than what was written to it")
+                file.write(block)
+                begin += len(block)
+
+    def go_on_in(self, path: Path, *, copied: int) -> int:
+        """Takes the place of itself: ``path`` says in fewer words what this log said up to the size ``copied``.
+
+        What came after that is added, then the file is put where the log was, at once: a crash leaves one or the
+        other. Answers the old file, to be closed: the caller chooses when, for it takes long to give much space back.
+        Raises ``OSError`` with the log as it was.
+        """
+        self.copy(path, begin=copied, end=self._end)
+        fresh = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            end = os.lseek(fresh, 0, os.SEEK_END)
+            if self._fsync:
+                os.fsync(fresh)
+            path.replace(self.path)
+        except OSError:
+            os.close(fresh)
+            raise
+        old, self._file, self._end, self._is_broken = self._file, fresh, end, False
+        return old
 
     def close(self) -> None:
         os.close(self._file)
@@ -82,6 +123,15 @@ class CommandLog:
             # After a failed fsync the kernel may have dropped the pages: what is on disk is unknown.
             self._is_broken = True
             raise LogUnusable(f"cannot flush {self.path}: {error}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def frame(payload: bytes) -> bytes:

@@ -9,7 +9,8 @@ from itertools import count
 from typing import cast
 
 from app.devstack.store.commands import Commands
-from app.devstack.store.errors import StoreError
+from app.devstack.store.compaction import Compaction
+from app.devstack.store.errors import DiskFull, StoreError
 from app.devstack.store.wire import MalformedMessage, message_length, parse, reply
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(reply(message, answer, next(_reply_ids)))
 
 
-async def serve(commands: Commands, host: str, port: int, announce: Callable[[int], None]) -> None:
+async def serve(
+    commands: Commands, compaction: Compaction, host: str, port: int, announce: Callable[[int], None]
+) -> None:
     """Runs until SIGTERM or SIGINT; ``announce`` is called with the port once clients can connect."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -86,13 +89,15 @@ async def serve(commands: Commands, host: str, port: int, announce: Callable[[in
     connections: set[Connection] = set()
     server = await loop.create_server(lambda: Connection(commands, connections), host, port)
     announce(server.sockets[0].getsockname()[1])
-    expiry = asyncio.create_task(_expire(commands))
+    chores = [asyncio.create_task(_expire(commands)), asyncio.create_task(compaction.run_for_ever())]
     await stop.wait()
-    expiry.cancel()
+    compaction.stop()
+    for chore in chores:
+        chore.cancel()
     server.close()
     for connection in list(connections):
         connection.close()
-    await asyncio.gather(expiry, return_exceptions=True)
+    await asyncio.gather(*chores, return_exceptions=True)
 
 
 async def _expire(commands: Commands) -> None:
@@ -101,5 +106,7 @@ async def _expire(commands: Commands) -> None:
         try:
             commands.expire(time.monotonic())
             commands.warn_when_full()
+        except DiskFull:
+            continue  # The journal has said so; what expired is still there next time.
         except Exception:
             log.exception("store.expiry_failed")

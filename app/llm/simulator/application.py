@@ -1,7 +1,9 @@
 """The endpoints: OpenAI's chat completions, Tavily's search, and the simulator's own under `/_sim`."""
 
+import asyncio
+import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,8 @@ from app.llm.simulator.waiting import WaitingRoom
 _HEADERS = {"x-simulator": "1"}
 _REMEMBERED_CALLS = 1000
 _MOST_RESULTS = 20
+# Minutes for a whole answer, and never silent for as long as a client waits for the next byte.
+_DRIP_PAUSE = 0.1
 _MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-5-mini")
 _CODES = {"quota": (429, "insufficient_quota"), "context": (400, "context_length_exceeded")}
 _CODE_OF_STATUS = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
@@ -36,7 +40,7 @@ _CODE_OF_STATUS = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_li
 
 @dataclass(slots=True)
 class CallLog:
-    """Numbers and names of the calls, never their texts."""
+    """Numbers and names of the calls and when they came (Unix time), never their texts."""
 
     total: int = 0
     by_role: Counter[str] = field(default_factory=Counter)
@@ -59,18 +63,23 @@ class Simulator:
         self.waiting = WaitingRoom()
 
     async def chat(self, request: Request) -> Response:
+        came_at = time.time()
         try:
             conversation = read_conversation(await request.json())
         except (Malformed, UnknownFault, ValueError) as error:
             return failure(400, str(error), "invalid_request_error")
-        fault = self._board.due(conversation.kind, conversation.faults, conversation.digest)
+        fault = self._board.due(
+            conversation.kind, conversation.faults, conversation.digest, is_corrected=conversation.corrections > 0
+        )
         response = await self._faulty(request, fault) or self._answer(conversation, fault)
         self._log.add(
             conversation.kind,
+            at=came_at,
             status=response.status_code,
             model=conversation.model,
             stream=conversation.stream,
             digest=conversation.digest[:16],
+            corrections=conversation.corrections,
         )
         return response
 
@@ -125,7 +134,8 @@ class Simulator:
             answer["choices"] = []
         if conversation.stream:
             return StreamingResponse(events(conversation, reply), media_type="text/event-stream", headers=_HEADERS)
-        return JSONResponse(answer, headers=_HEADERS)
+        whole = JSONResponse(answer, headers=_HEADERS)
+        return _dripping(whole) if fault.behaviour is Behaviour.DRIP else whole
 
     def _found(self, query: str, most: int, fault: Fault) -> Response:
         if self._corpus is None:
@@ -160,6 +170,17 @@ def _ordered_failure(error: str, retry_after: float | None) -> Response:
     status, code = _CODES.get(error) or (int(error), _CODE_OF_STATUS.get(int(error), "server_error"))
     headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
     return failure(status, f"ordered error {status}", code, headers=headers)
+
+
+def _dripping(whole: Response) -> Response:
+    """The same, byte by byte: what a timeout per read never notices."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        for byte in bytes(whole.body):
+            yield bytes([byte])
+            await asyncio.sleep(_DRIP_PAUSE)
+
+    return StreamingResponse(drops(), media_type=whole.media_type, headers=_HEADERS)
 
 
 def _tavily(query: str, hits: list[Hit]) -> dict[str, Any]:

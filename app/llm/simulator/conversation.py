@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from app.llm.messages import CORRECTION
 from app.llm.simulator.faults import Fault, faults_in, without_directives
 
 _SOURCE = re.compile(
@@ -42,6 +43,8 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
+    """``corrections`` counts the messages that say why an earlier answer was refused; they are not the task."""
+
     model: str
     kind: Kind
     system: str
@@ -55,6 +58,7 @@ class Conversation:
     faults: tuple[Fault, ...]
     digest: str
     prompt: str
+    corrections: int
 
 
 def read_conversation(body: Any) -> Conversation:
@@ -63,7 +67,8 @@ def read_conversation(body: Any) -> Conversation:
         raise Malformed("you must provide a model parameter")
     messages = _messages(body)
     system = "\n".join(text for role, text in messages if role in {"system", "developer"})
-    last = next((text for role, text in reversed(messages) if role == "user"), "")
+    said = [text for role, text in messages if role == "user"]
+    last = next((text for text in reversed(said) if not text.startswith(CORRECTION)), "")
     # A source is somebody else's page: a directive quoted in it is no order to the simulator.
     spoken = _SOURCE.sub("", last)
     tool, tool_schema = _forced_tool(body)
@@ -82,6 +87,7 @@ def read_conversation(body: Any) -> Conversation:
         faults=faults_in(spoken),
         digest=_digest(body),
         prompt="\n".join(text for _, text in messages),
+        corrections=sum(text.startswith(CORRECTION) for text in said),
     )
 
 
@@ -148,4 +154,6 @@ def _kind(tool: str | None, name: str, schema: Mapping[str, Any], system: str) -
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    """The same for a conversation before and after a correction: it is still about the same task."""
+    messages = [message for message in body["messages"] if not _text(message.get("content")).startswith(CORRECTION)]
+    return hashlib.sha256(json.dumps({**body, "messages": messages}, sort_keys=True).encode()).hexdigest()

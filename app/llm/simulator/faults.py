@@ -1,7 +1,7 @@
 """Faults on demand: a directive in the task, or an order to the whole process.
 
-``[[sim latency=2]]``, ``[[sim error=429 retry_after=1 role=router]]``, ``[[sim hang]]``, ``[[sim flaky=2]]``. Several
-directives may stand in one text; `role` restricts one to a kind of call.
+``[[sim latency=2]]``, ``[[sim error=429 retry_after=1 role=router]]``, ``[[sim hang]]``, ``[[sim flaky=2]]``,
+``[[sim schema uncorrected]]``. Several directives may stand in one text; `role` restricts one to a kind of call.
 """
 
 import re
@@ -17,9 +17,10 @@ _REMEMBERED_CONVERSATIONS = 10_000
 
 
 class Behaviour(StrEnum):
-    """Ways to answer wrongly with status 200, or not at all."""
+    """Ways to answer wrongly or too slowly with status 200, or not at all."""
 
     HANG = "hang"
+    DRIP = "drip"
     MALFORMED = "malformed"
     EMPTY = "empty"
     NO_CHOICES = "nochoices"
@@ -34,7 +35,10 @@ class UnknownFault(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`error` is an HTTP status, `quota` or `context`; `flaky` and `times` bound how often the fault shows."""
+    """`error` is an HTTP status, `quota` or `context`; `flaky` and `times` bound how often the fault shows.
+
+    One that is `uncorrected` shows until the prompt says why an earlier answer was refused.
+    """
 
     role: str | None = None
     latency: float = 0.0
@@ -43,6 +47,10 @@ class Fault:
     behaviour: Behaviour | None = None
     flaky: int = 0
     times: int | None = None
+    uncorrected: bool = False
+
+    def applies(self, role: str, *, is_corrected: bool) -> bool:
+        return self.role in {None, role} and not (self.uncorrected and is_corrected)
 
     def __add__(self, other: "Fault") -> "Fault":
         return Fault(
@@ -105,6 +113,7 @@ _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "retry_after": float,
     "flaky": int,
     "times": int,
+    "uncorrected": lambda value: value.lower() == "true",
 }
 
 
@@ -123,14 +132,14 @@ class FaultBoard:
         self._orders.clear()
         self._seen.clear()
 
-    def due(self, role: str, asked: Iterable[Fault], digest: str) -> Fault:
+    def due(self, role: str, asked: Iterable[Fault], digest: str, *, is_corrected: bool = False) -> Fault:
         """The sum of what applies to this call; counts it, so ask once per call."""
         total = self._standing
         for fault in asked:
-            if fault.role in {None, role}:
+            if fault.applies(role, is_corrected=is_corrected):
                 total += self._if_still_flaky(fault, digest)
         for position, fault in enumerate(self._orders):
-            if fault.role in {None, role} and fault.times != 0:
+            if fault.times != 0 and fault.applies(role, is_corrected=is_corrected):
                 self._orders[position] = _counted(fault)
                 total += self._if_still_flaky(fault, digest)
         return total
@@ -142,7 +151,9 @@ class FaultBoard:
         self._seen[digest] = calls
         if len(self._seen) > _REMEMBERED_CONVERSATIONS:
             self._seen.popitem(last=False)
-        return replace(fault, error=fault.error or "500") if calls <= fault.flaky else NO_FAULT
+        if calls > fault.flaky:
+            return NO_FAULT
+        return fault if fault.behaviour else replace(fault, error=fault.error or "500")
 
 
 def _counted(fault: Fault) -> Fault:

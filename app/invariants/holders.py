@@ -1,0 +1,58 @@
+"""Jobs that are held by nobody although they say that somebody works on them."""
+
+from datetime import timedelta
+
+from app.clock import Clock
+from app.database.documents import Documents
+from app.invariants.fleet import Fleet
+from app.invariants.models import FIELDS, Offender, offenders
+from app.jobs.models import Status
+
+
+class ExpiredHolders:
+    """The sweep releases what an expired worker held; it did not."""
+
+    name = "expired_worker_holds_job"
+    promise = "what an expired worker held is released"
+
+    def __init__(self, jobs: Documents, fleet: Fleet, *, clock: Clock, patience: timedelta) -> None:
+        """``patience`` is how long after the expiry a healthy system may take."""
+        self._jobs = jobs
+        self._fleet = fleet
+        self._clock = clock
+        self._patience = patience
+
+    async def list_offenders(self, *, limit: int) -> list[Offender]:
+        before = self._clock() - self._patience
+        expired = await self._fleet.list_expired(before=before)
+        if not expired:
+            return []
+        held = {
+            "status": Status.PROCESSING.value,
+            "lease.worker": {"$in": expired},
+            # A claim that was on its way when the worker expired comes late.
+            "started_at": {"$lt": before},
+        }
+        return offenders(await self._jobs.find_many(held, limit=limit, fields=FIELDS))
+
+
+class Orphans:
+    """The sweep releases what an unknown worker holds; it did not."""
+
+    name = "orphaned_job"
+    promise = "every job being worked on has a worker that is known"
+
+    def __init__(self, jobs: Documents, fleet: Fleet, *, clock: Clock, patience: timedelta) -> None:
+        """``patience`` counts from the claim."""
+        self._jobs = jobs
+        self._fleet = fleet
+        self._clock = clock
+        self._patience = patience
+
+    async def list_offenders(self, *, limit: int) -> list[Offender]:
+        held = {
+            "status": Status.PROCESSING.value,
+            "lease.worker": {"$gt": "", "$nin": await self._fleet.list_known()},
+            "started_at": {"$lt": self._clock() - self._patience},
+        }
+        return offenders(await self._jobs.find_many(held, limit=limit, fields=FIELDS))

@@ -1,0 +1,224 @@
+"""Which job a worker starts when the bell rings, and whether it may.
+
+A message says that something is to be done; what is done is decided here. Without a backlog it is the job the message
+names. With one it is the first job of the tenant whose turn it is, so that nobody's ten thousand messages delay
+another's ten. Limits are permits in the store: what gets none is put aside until somebody gives one back.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from app.clock import Clock
+from app.ids import new_token
+from app.jobs.lanes import FairOrder, permit_waited_for
+from app.jobs.limits import Limit, Limits
+from app.jobs.models import Job
+from app.jobs.permits import Permits
+from app.jobs.queue import MOST_LANES, JobQueue
+from app.jobs.store import JobStore
+
+log = structlog.get_logger(__name__)
+
+# A job that waited longer than this tells of a backlog, which is believed in for a while.
+LONG_WAIT = timedelta(milliseconds=250)
+BACKLOG_MEMORY = 1.0
+LANES_AGE = 0.25
+MOST_PARKED_AT_ONCE = 50
+
+
+class NotAdmitted(Exception):
+    """Control flow: an attempt must wait for a permit; the kernel puts its job aside until there is one."""
+
+    def __init__(self, permit: str) -> None:
+        super().__init__(permit)
+        self.permit = permit
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A claimed job and the permits that are held for it."""
+
+    job: Job
+    permits: tuple[str, ...] = ()
+
+
+class Dispatcher:
+    """Takes jobs for one worker process. All its methods belong to the event loop."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        queue: JobQueue,
+        permits: Permits,
+        *,
+        order: FairOrder,
+        limits: Limits,
+        agent_of: Callable[[Mapping[str, Any]], str | None],
+        ring: Callable[[str], None],
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``agent_of`` reads from a job's document which agent will do it, None while nobody knows."""
+        self._store = store
+        self._queue = queue
+        self._permits = permits
+        self._order = order
+        self._limits = limits
+        self._agent_of = agent_of
+        self._ring = ring
+        self._clock = clock
+        self._monotonic = monotonic
+        self._backlog_until = 0.0
+        self._lanes_read_at = float("-inf")
+        self._last_lane = ""
+
+    async def take(self, job_id: str, *, worker: str, may_run_alone: bool = True) -> Taken | None:
+        """Claim the job that is to be started for this message; None when there is nothing to start."""
+        claim = _Claim(worker, may_run_alone)
+        taken = None
+        if self._monotonic() >= self._backlog_until:
+            taken = await self._take_named(job_id, claim)
+        # Also when the named one is gone: its own message may have started another job instead.
+        taken = taken or await self._take_fairly(claim)
+        if taken is not None:
+            self._note_wait(taken.job)
+        return taken
+
+    async def admit(self, job: Job, agent: str) -> str | None:
+        """Acquire what running this agent needs, for a job whose agent became known only in this attempt.
+
+        Answers the permit that is held from now on, None when none is needed; raises `NotAdmitted`.
+        """
+        limit = self._limits.of_agent(agent)
+        if limit is None or self._agent_of(job.document) == agent:
+            return None
+        if not await self._permits.acquire(limit, token=_token(job), job_id=job.id):
+            raise NotAdmitted(limit.permit)
+        return limit.permit
+
+    async def give_back(self, job: Job, permits: Sequence[str]) -> None:
+        """Release what a claim of the job held, and start what waits for it."""
+        for permit in permits:
+            await self._permits.release(permit, token=_token(job))
+            await self.start_waiting(permit)
+
+    async def start_waiting(self, permit: str) -> int:
+        """Ring for as many of the jobs that wait for a permit as there are permits left; answers how many."""
+        limit = self._limits.of_permit(permit)
+        # Without a limit any more, everything may go, a batch at a time.
+        free = MOST_PARKED_AT_ONCE if limit is None else await self._permits.count_free(limit)
+        started = 0
+        while started < min(free, MOST_PARKED_AT_ONCE) and (job_id := await self._queue.unpark_first(permit)):
+            self._ring(job_id)
+            started += 1
+        return started
+
+    async def heal(self) -> None:
+        """Take back the permits of claims that are no more, and start what waits although it need not."""
+        for holder in await self._permits.list_stale():
+            log.warning("permit.taken_back", permit=holder.permit, task_id=holder.job_id)
+            await self._permits.release(holder.permit, token=holder.token)
+        for lane in await self._queue.list_parking_lanes():
+            if permit := permit_waited_for(lane):
+                await self.start_waiting(permit)
+
+    async def _take_named(self, job_id: str, claim: "_Claim") -> Taken | None:
+        if not self._limits:
+            job = await self._store.claim(job_id, worker=claim.worker, may_run_alone=claim.may_run_alone)
+            return Taken(job) if job else None
+        candidate = await self._store.find_startable(job_id, may_run_alone=claim.may_run_alone)
+        if candidate is None:
+            return None
+        taken = await self._try(candidate, claim)
+        return taken if isinstance(taken, Taken) else None
+
+    async def _take_fairly(self, claim: "_Claim") -> Taken | None:
+        has_read = await self._read_lanes_if_old()
+        for _ in range(2 * MOST_LANES):
+            lane = self._order.next_lane()
+            if lane is None:
+                if has_read:
+                    return None
+                has_read = await self._read_lanes()
+                continue
+            if taken := await self._take_first(lane, claim):
+                return taken
+            self._order.leave(lane)
+        return None
+
+    async def _take_first(self, lane: str, claim: "_Claim") -> Taken | None:
+        if not self._limits:
+            job = await self._store.claim_first(lane, worker=claim.worker, may_run_alone=claim.may_run_alone)
+            return Taken(job) if job else None
+        for _ in range(MOST_PARKED_AT_ONCE):
+            candidate = await self._store.find_first(lane, may_run_alone=claim.may_run_alone)
+            if candidate is None:
+                return None
+            taken = await self._try(candidate, claim)
+            if isinstance(taken, Taken):
+                return taken
+            if taken is not None and taken == self._limits.of_tenant(candidate.tenant_id):
+                # Nobody else in this lane would get one either.
+                return None
+        return None
+
+    async def _try(self, candidate: Job, claim: "_Claim") -> "Taken | Limit | None":
+        """Claim it with its permits; a limit when that is what it has to wait for, None when somebody was faster."""
+        token, held = new_token(), list[str]()
+        for limit in self._limits_of(candidate):
+            if not await self._permits.acquire(limit, token=token, job_id=candidate.id):
+                await self._release(held, token)
+                await self._park(candidate, limit)
+                return limit
+            held.append(limit.permit)
+        job = await self._store.claim(candidate.id, worker=claim.worker, token=token, may_run_alone=claim.may_run_alone)
+        if job is None:
+            await self._release(held, token)
+            return None
+        return Taken(job, tuple(held))
+
+    async def _park(self, job: Job, limit: Limit) -> None:
+        await self._queue.park(job, limit.permit)
+        # Given back between our asking and our parking, a permit would have found nobody who waits for it.
+        if await self._permits.count_free(limit):
+            await self.start_waiting(limit.permit)
+
+    async def _release(self, permits: Sequence[str], token: str) -> None:
+        for permit in permits:
+            await self._permits.release(permit, token=token)
+
+    def _limits_of(self, job: Job) -> list[Limit]:
+        known = (self._limits.of_tenant(job.tenant_id), self._limits.of_agent(self._agent_of(job.document)))
+        return [limit for limit in known if limit is not None]
+
+    async def _read_lanes_if_old(self) -> bool:
+        return self._monotonic() - self._lanes_read_at > LANES_AGE and await self._read_lanes()
+
+    async def _read_lanes(self) -> bool:
+        lanes = await self._queue.list_lanes(after=self._last_lane)
+        if self._last_lane and len(lanes) < MOST_LANES:
+            lanes += await self._queue.list_lanes(limit=MOST_LANES - len(lanes))
+        self._last_lane = lanes[-1] if len(lanes) == MOST_LANES else ""
+        self._order.follow(dict.fromkeys(lanes))
+        self._lanes_read_at = self._monotonic()
+        return True
+
+    def _note_wait(self, job: Job) -> None:
+        waited_since = job.dispatched_at or job.not_before
+        if self._clock() - waited_since > LONG_WAIT:
+            self._backlog_until = self._monotonic() + BACKLOG_MEMORY
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    worker: str
+    may_run_alone: bool
+
+
+def _token(job: Job) -> str:
+    return job.lease.token if job.lease else ""

@@ -1,0 +1,61 @@
+"""Fair order among tenants: which lane the next job is taken from, decided without I/O.
+
+Every tenant's startable jobs form a lane, ordered by rank. Between lanes it is stride scheduling (Waldspurger and
+Weihl, MIT, 1995): each start moves a lane on by ``1/weight``, and the lane that is furthest behind goes first. A lane
+that comes back begins where the others are, so that nobody saves up for a burst.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+EVERYBODY = "*"
+# Behind every tenant's name, which begins with a letter or digit.
+PARKED = "~"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rank_of(queued_at: datetime, priority: int, *, step: timedelta) -> int:
+    """A job's place in its lane, in milliseconds, lowest first: older ones first, each priority worth ``step``.
+
+    A priority is a bounded head start, so that nothing waits for ever behind what is more urgent.
+    """
+    return (queued_at - EPOCH - priority * step) // timedelta(milliseconds=1)
+
+
+def parking_lane(permit: str) -> str:
+    """Where jobs wait for a permit of this name."""
+    return PARKED + permit
+
+
+def permit_waited_for(lane: str | None) -> str | None:
+    """The permit that jobs of this lane wait for; None for jobs that wait for none."""
+    return lane.removeprefix(PARKED) if lane and lane.startswith(PARKED) else None
+
+
+class FairOrder:
+    """Remembers how much each lane was served by this process."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        """``weights`` are shares by lane, 1 where nothing is said; `EVERYBODY` names the default."""
+        self._weights = dict(weights)
+        self._served: dict[str, float] = {}
+        self._now = 0.0
+
+    def follow(self, lanes: Iterable[str]) -> None:
+        """Take note of the lanes that have something to start."""
+        known, self._served = self._served, {}
+        for lane in lanes:
+            self._served[lane] = max(known.get(lane, self._now), self._now)
+
+    def next_lane(self) -> str | None:
+        """The lane to take a job from, which is charged for it; None when every lane is empty."""
+        if not self._served:
+            return None
+        lane = min(self._served, key=lambda name: (self._served[name], name))
+        self._now = self._served[lane]
+        self._served[lane] += 1 / self._weights.get(lane, self._weights.get(EVERYBODY, 1.0))
+        return lane
+
+    def leave(self, lane: str) -> None:
+        """The lane was found empty."""
+        self._served.pop(lane, None)

@@ -1,0 +1,86 @@
+"""The artifact store over S3's protocol, spoken by moto in a process of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from app.artifacts.store import ArtifactCorrupt, ArtifactNotFound, ArtifactStore, ArtifactStoreUnavailable
+from tests.job_builders import TENANT
+from tests.processes import Server, start_moto
+
+pytestmark = pytest.mark.slow
+
+DATA = b"what an agent made"
+BUCKET = "artifacts"
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = start_moto(tmp_path_factory.mktemp("moto"))
+    yield server
+    server.process.stop()
+
+
+@pytest.fixture
+def bucket(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An empty bucket that the variables of AWS lead to."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3.http_url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.resource("s3", endpoint_url=s3.http_url, region_name="eu-central-1")
+    found = client.Bucket(BUCKET)
+    found.create(CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    yield found
+    found.objects.all().delete()
+    found.delete()
+
+
+async def test_a_blob_is_stored_once_under_its_digest_with_its_media_type(bucket: Any) -> None:
+    artifacts = ArtifactStore(f"s3://{BUCKET}/some/prefix")
+
+    stored = await artifacts.put(TENANT, DATA, "text/plain")
+    again = await artifacts.put(TENANT, DATA, "text/html")
+
+    (found,) = bucket.objects.all()
+    assert found.key == f"some/prefix/{TENANT}/sha256/{stored.sha256[:2]}/{stored.sha256}"
+    assert found.Object().content_type == "text/plain"
+    assert again == stored
+    assert await artifacts.get(TENANT, stored.sha256) == DATA
+
+
+async def test_a_blob_that_was_changed_or_deleted_is_not_handed_out(bucket: Any) -> None:
+    artifacts = ArtifactStore(f"s3://{BUCKET}")
+    stored = await artifacts.put(TENANT, DATA, "text/plain")
+    (found,) = bucket.objects.all()
+    found.put(Body=b"what somebody else made")
+
+    with pytest.raises(ArtifactCorrupt):
+        await artifacts.get(TENANT, stored.sha256)
+    await artifacts.delete(TENANT, stored.sha256)
+    with pytest.raises(ArtifactNotFound):
+        await artifacts.get(TENANT, stored.sha256)
+
+
+async def test_a_store_that_cannot_be_reached_is_worth_another_attempt(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = start_moto(tmp_path)
+    gone.process.stop()
+    for name, value in {
+        "AWS_ENDPOINT_URL": gone.http_url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(ArtifactStoreUnavailable):
+        await ArtifactStore(f"s3://{BUCKET}").put(TENANT, DATA, "text/plain")

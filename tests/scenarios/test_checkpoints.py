@@ -1,0 +1,42 @@
+"""A worker is killed in the middle of an agent's work; the next one goes on where it was."""
+
+import pytest
+
+from tests.processes import until
+from tests.scenarios.stack import Stack, reasons
+
+ARTICLE = "Write a short article about the benefits of renewable energy."
+
+
+@pytest.fixture
+def stack(stack: Stack) -> Stack:
+    """With nothing counted yet, and a worker that takes work."""
+    stack.until_model_answers()
+    assert stack.run("ping", agent="EchoAgent")["status"] == "completed"
+    stack.forget_calls()
+    return stack
+
+
+def test_what_an_agent_finished_before_its_worker_was_killed_is_not_done_again(stack: Stack) -> None:
+    task_id = stack.submit(f"{ARTICLE} [[sim latency=3 role=writer]]")
+    until(lambda: stack.calls_by_role().get("search"), "the search is done")
+    until(lambda: stack.calls_in_progress() > 0, "the writer is being asked")
+
+    stack.kill("worker-1")
+    task = stack.final(task_id, patience=40)
+
+    assert task["status"] == "completed"
+    assert reasons(task) == ["accepted", "claimed", "worker_lost", "claimed", "finished"]
+    assert task["result"]["citations"]
+    calls = stack.calls_by_role()
+    assert (calls["router"], calls["search"]) == (1, 1)
+    # What the first worker spent on the routing is not lost with it.
+    assert task["cost"]["model_calls"] == 2
+    assert task["agent_runs"][-1]["tools_used"] == ["web_search"]
+
+
+def test_an_attempt_that_failed_does_not_search_again_either(stack: Stack) -> None:
+    task = stack.run(f"{ARTICLE} [[sim flaky=1 role=writer]]")
+
+    assert reasons(task) == ["accepted", "claimed", "retry_scheduled", "claimed", "finished"]
+    assert stack.calls_by_role() == {"router": 1, "search": 1, "writer": 2}

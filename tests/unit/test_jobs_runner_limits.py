@@ -1,0 +1,71 @@
+"""What an attempt holds beside its lease, and who may run beside whom."""
+
+from app.database.documents import Documents
+from app.jobs.limits import Limit, Limits
+from app.jobs.models import Reason, Status
+from app.jobs.outcomes import Outcome
+from app.jobs.permits import Permits
+from app.jobs.runner import Attempt
+from app.jobs.store import JobStore
+from tests.job_builders import TENANT, Recorder, a_new_job
+from tests.runner_builders import MakeRunner, Patient, ProviderDown, start
+
+ONE_AT_A_TIME = Limits(tenants={TENANT: 1})
+
+
+async def test_permits_are_given_back_however_the_attempt_ends(
+    jobs: JobStore, runner_of: MakeRunner, permits: Permits
+) -> None:
+    async def handler(attempt: Attempt) -> Outcome:
+        raise ProviderDown("the provider answered 500")
+
+    await jobs.enqueue(a_new_job())
+
+    await runner_of(handler, limits=ONE_AT_A_TIME).run("job-1", worker="w1")
+
+    assert await permits.count_free(Limit("tenant:acme", 1)) == 1
+
+
+async def test_a_job_that_finds_its_agent_busy_is_put_aside_uncharged_with_what_it_saved(
+    jobs: JobStore, runner_of: MakeRunner, bell: Recorder
+) -> None:
+    busy = Patient()
+
+    async def handler(attempt: Attempt) -> Outcome:
+        await attempt.save({"agent": "Slow"})
+        await attempt.enter("Slow")
+        return await busy(attempt)
+
+    for job_id in ("job-1", "job-2"):
+        await jobs.enqueue(a_new_job(job_id))
+    runner = runner_of(handler, limits=Limits(agents={"Slow": 1}))
+    first = await start(runner, busy)
+
+    await runner.run("job-2", worker="w1")
+    deferred = await jobs.get("job-2")
+    busy.may_end.set()
+    await first
+
+    assert (deferred.status, deferred.attempt, deferred.document["agent"]) == (Status.QUEUED, 0, "Slow")
+    assert deferred.document["history"][-1]["reason"] == Reason.DEFERRED
+    assert bell.rung == ["job-2"]
+
+
+async def test_two_suspects_never_run_beside_each_other(
+    jobs: JobStore, documents: Documents, runner_of: MakeRunner
+) -> None:
+    suspect = Patient()
+    for job_id in ("job-1", "job-2"):
+        await jobs.enqueue(a_new_job(job_id))
+        await documents.update_one({"_id": job_id}, {"$set": {"alone": True}})
+    runner = runner_of(suspect)
+
+    first = await start(runner, suspect)
+    await runner.run("job-2", worker="w1")
+    beside = await jobs.get("job-2")
+    suspect.may_end.set()
+    await first
+    await runner.run("job-2", worker="w1")
+
+    assert beside.status is Status.QUEUED
+    assert (await jobs.get("job-2")).status is Status.COMPLETED
