@@ -2,7 +2,6 @@
 
 from typing import Protocol
 
-
 Rule = tuple[bool, str]
 
 

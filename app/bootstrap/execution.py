@@ -148,7 +148,8 @@ def _build_dispatcher(core: Core) -> Dispatcher:
             core.documents(permits.COLLECTION),
             core.tasks,
             clock=core.clock,
-            patience=_longest_claim(settings),
+            # A permit of the tenant and one of the agent are taken before the claim.
+            patience=2 * _longest_claim(settings),
         ),
         order=FairOrder(settings.tenant_weights),
         limits=Limits(settings.tenant_concurrency, settings.agent_concurrency),
@@ -245,7 +246,7 @@ def _build_upkeep(
             dispatcher.heal,
             rollups.count_finished,
             conversation.complete_counted,
-            retention.delete_old,
+            retention.delete_batches,
             checkpoints.remove_expired,
         ],
         stand_in=sweeper.stand_in,

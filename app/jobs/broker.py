@@ -61,7 +61,7 @@ REDIS: Options = {
         "socket_timeout": 3,
         "socket_connect_timeout": 2,
         "socket_keepalive": True,
-        # A connection that died without a word is noticed after this and the read's timeout, not after 50 seconds.
+        # A connection that died without a word is noticed within twice this and a second, not within 51 seconds.
         "health_check_interval": 5,
     },
 }

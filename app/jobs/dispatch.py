@@ -5,8 +5,10 @@ names. With one it is the first job of the tenant whose turn it is, so that nobo
 another's ten. Limits are permits in the store: what gets none is put aside until somebody gives one back.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +17,7 @@ import structlog
 
 from app.clock import Clock
 from app.ids import new_token
-from app.jobs.lanes import FairOrder, permit_waited_for
+from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limit, Limits
 from app.jobs.models import Job
 from app.jobs.permits import Permits
@@ -27,7 +29,9 @@ log = structlog.get_logger(__name__)
 # A job that waited longer than this tells of a backlog, which is believed in for a while.
 LONG_WAIT = timedelta(milliseconds=250)
 BACKLOG_MEMORY = 1.0
+# How long the lanes are believed in once they were read: reading few costs little, and a new one must not wait long.
 LANES_AGE = 0.25
+FEW_LANES_AGE = 0.05
 MOST_PARKED_AT_ONCE = 50
 
 
@@ -73,29 +77,35 @@ class Dispatcher:
         self._ring = ring
         self._clock = clock
         self._monotonic = monotonic
+        # Which job is next may take several tries when there are limits. Side by side all would try the same ones,
+        # and hold permits while they do.
+        self._turn: AbstractAsyncContextManager[object] = asyncio.Lock() if limits else nullcontext()
         self._backlog_until = 0.0
-        self._lanes_read_at = float("-inf")
+        self._lanes_expire_at = float("-inf")
         self._last_lane = ""
+        self._last_healed = ""
 
     async def take(self, job_id: str, *, worker: str, may_run_alone: bool = True) -> Taken | None:
         """Claim the job that is to be started for this message; None when there is nothing to start."""
         claim = _Claim(worker, may_run_alone)
         taken = None
-        if self._monotonic() >= self._backlog_until:
-            taken = await self._take_named(job_id, claim)
-        # Also when the named one is gone: its own message may have started another job instead.
-        taken = taken or await self._take_fairly(claim)
+        async with self._turn:
+            if self._monotonic() >= self._backlog_until:
+                taken = await self._take_named(job_id, claim)
+            # Also when the named one is gone: its own message may have started another job instead.
+            taken = taken or await self._take_fairly(claim)
         if taken is not None:
             self._note_wait(taken.job)
         return taken
 
-    async def admit(self, job: Job, agent: str) -> str | None:
+    async def admit(self, job: Job, agent: str, *, held: Sequence[str]) -> str | None:
         """Acquire what running this agent needs, for a job whose agent became known only in this attempt.
 
-        Answers the permit that is held from now on, None when none is needed; raises `NotAdmitted`.
+        Answers the permit that is held from now on beside those ``held``, None when none is needed; raises
+        `NotAdmitted`.
         """
         limit = self._limits.of_agent(agent)
-        if limit is None or self._agent_of(job.document) == agent:
+        if limit is None or limit.permit in held:
             return None
         if not await self._permits.acquire(limit, token=_token(job), job_id=job.id):
             raise NotAdmitted(limit.permit)
@@ -103,9 +113,12 @@ class Dispatcher:
 
     async def give_back(self, job: Job, permits: Sequence[str]) -> None:
         """Release what a claim of the job held, and start what waits for it."""
+        await self._release(permits, _token(job))
         for permit in permits:
-            await self._permits.release(permit, token=_token(job))
             await self.start_waiting(permit)
+        if job.alone and (suspect := await self._queue.find_suspect()):
+            # Messages for the other suspects found this one running and did nothing.
+            self._ring(suspect)
 
     async def start_waiting(self, permit: str) -> int:
         """Ring for as many of the jobs that wait for a permit as there are permits left; answers how many."""
@@ -113,19 +126,21 @@ class Dispatcher:
         # Without a limit any more, everything may go, a batch at a time.
         free = MOST_PARKED_AT_ONCE if limit is None else await self._permits.count_free(limit)
         started = 0
-        while started < min(free, MOST_PARKED_AT_ONCE) and (job_id := await self._queue.unpark_first(permit)):
+        while started < min(free, MOST_PARKED_AT_ONCE) and (job_id := await self._queue.unpark_next(permit)):
             self._ring(job_id)
             started += 1
         return started
 
     async def heal(self) -> None:
         """Take back the permits of claims that are no more, and start what waits although it need not."""
-        for holder in await self._permits.list_stale():
+        stale = await self._permits.list_stale()
+        for holder in stale:
             log.warning("permit.taken_back", permit=holder.permit, task_id=holder.job_id)
             await self._permits.release(holder.permit, token=holder.token)
-        for lane in await self._queue.list_parking_lanes():
-            if permit := permit_waited_for(lane):
-                await self.start_waiting(permit)
+        awaited = await self._queue.list_awaited_permits(after=self._last_healed)
+        self._last_healed = awaited[-1] if len(awaited) == MOST_LANES else ""
+        for permit in {*awaited, *(holder.permit for holder in stale)}:
+            await self.start_waiting(permit)
 
     async def _take_named(self, job_id: str, claim: "_Claim") -> Taken | None:
         if not self._limits:
@@ -197,7 +212,7 @@ class Dispatcher:
         return [limit for limit in known if limit is not None]
 
     async def _read_lanes_if_old(self) -> bool:
-        return self._monotonic() - self._lanes_read_at > LANES_AGE and await self._read_lanes()
+        return self._monotonic() > self._lanes_expire_at and await self._read_lanes()
 
     async def _read_lanes(self) -> bool:
         lanes = await self._queue.list_lanes(after=self._last_lane)
@@ -205,7 +220,8 @@ class Dispatcher:
             lanes += await self._queue.list_lanes(limit=MOST_LANES - len(lanes))
         self._last_lane = lanes[-1] if len(lanes) == MOST_LANES else ""
         self._order.follow(dict.fromkeys(lanes))
-        self._lanes_read_at = self._monotonic()
+        age = max(LANES_AGE * len(lanes) / MOST_LANES, FEW_LANES_AGE)
+        self._lanes_expire_at = self._monotonic() + age
         return True
 
     def _note_wait(self, job: Job) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 EVERYBODY = "*"
 # Behind every tenant's name, which begins with a letter or digit.
 PARKED = "~"
+PARKED_END = "\x7f"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,14 +23,19 @@ def rank_of(queued_at: datetime, priority: int, *, step: timedelta) -> int:
     return (queued_at - EPOCH - priority * step) // timedelta(milliseconds=1)
 
 
-def parking_lane(permit: str) -> str:
-    """Where jobs wait for a permit of this name."""
-    return PARKED + permit
+def parking_lane(permit: str, tenant_id: str) -> str:
+    """Where a tenant's jobs wait for a permit of this name."""
+    return f"{PARKED}{permit}{PARKED}{tenant_id}"
+
+
+def end_of_parking(permit: str) -> str:
+    """Behind every lane in which jobs wait for this permit."""
+    return f"{PARKED}{permit}{PARKED_END}"
 
 
 def permit_waited_for(lane: str | None) -> str | None:
     """The permit that jobs of this lane wait for; None for jobs that wait for none."""
-    return lane.removeprefix(PARKED) if lane and lane.startswith(PARKED) else None
+    return lane.split(PARKED)[1] if lane and lane.startswith(PARKED) else None
 
 
 class FairOrder:

@@ -43,6 +43,7 @@ class Deferred:
     """The job may not go on before ``permit`` can be had; the attempt is not charged, and no worker is held."""
 
     permit: str
+    tenant_id: str
 
 
 @dataclass(frozen=True, slots=True)

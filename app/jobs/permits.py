@@ -9,14 +9,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.clock import Clock
-from app.database.documents import Document, Documents
+from app.database.documents import Document, Documents, Sort
 from app.database.errors import DuplicateDocument
 from app.jobs.limits import Limit
-from app.jobs.models import Status
 from app.jobs.workers import SYSTEM_TENANT
 
 COLLECTION = "permits"
 MOST_PERMITS = 1000
+BY_NAME: Sort = (("_id", 1),)
+# Who ends a claim gives its permits back at once; nobody need do it instead before this.
+SETTLING = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Permits:
         self._jobs = jobs
         self._clock = clock
         self._patience = patience
+        self._last_read = ""
 
     async def acquire(self, limit: Limit, *, token: str, job_id: str) -> bool:
         """True when there was one left."""
@@ -59,24 +62,35 @@ class Permits:
         found = await self._documents.find_one({"_id": limit.permit}, fields=["held"])
         return max(limit.most - (found["held"] if found else 0), 0)
 
-    async def list_stale(self) -> list[Holder]:
-        """Holders that no running claim stands behind: their worker died, or its answer was lost."""
-        documents = await self._documents.find_many({"held": {"$gt": 0}}, limit=MOST_PERMITS)
-        return [holder for document in documents for holder in await self._stale_of(document)]
+    async def list_stale(self, *, most: int = MOST_PERMITS) -> list[Holder]:
+        """Holders that no running claim stands behind: their worker died, or its answer was lost.
 
-    async def _stale_of(self, document: Document) -> list[Holder]:
-        before = self._clock() - self._patience
-        old = [held for held in document["holders"] if held["at"] < before]
-        if not old:
-            return []
-        running = await self._list_running([held["job_id"] for held in old])
-        return [
-            Holder(document["_id"], held["token"], held["job_id"], held["at"])
-            for held in old
-            if running.get(held["job_id"]) != held["token"]
-        ]
+        With more than ``most`` permits in use, each call looks at those behind the last ones.
+        """
+        in_use = {"_id": {"$gt": self._last_read}, "held": {"$gt": 0}}
+        documents = await self._documents.find_many(in_use, sort=BY_NAME, limit=most)
+        self._last_read = documents[-1]["_id"] if len(documents) == most else ""
+        holders = [_read(document, holder) for document in documents for holder in document["holders"]]
+        old = [holder for holder in holders if holder.since < self._clock() - SETTLING]
+        jobs = await self._find_jobs({holder.job_id for holder in old})
+        return [holder for holder in old if self._is_stale(holder, jobs.get(holder.job_id))]
 
-    async def _list_running(self, job_ids: list[str]) -> Mapping[str, Any]:
-        where = {"_id": {"$in": job_ids}, "status": Status.PROCESSING.value}
-        found = await self._jobs.find_many(where, limit=len(job_ids), fields=["lease.token"])
-        return {job["_id"]: job["lease"]["token"] for job in found}
+    def _is_stale(self, holder: Holder, job: Document | None) -> bool:
+        now = self._clock()
+        if job is not None and job["lease"] and job["lease"]["token"] == holder.token:
+            return False
+        if job is not None and job["started_at"] and job["started_at"] >= holder.since:
+            # The claim was made, and is over.
+            return bool(job["updated_at"] < now - SETTLING)
+        return holder.since < now - self._patience
+
+    async def _find_jobs(self, ids: set[str]) -> Mapping[str, Document]:
+        if not ids:
+            return {}
+        fields = ("lease", "started_at", "updated_at")
+        found = await self._jobs.find_many({"_id": {"$in": list(ids)}}, limit=len(ids), fields=fields)
+        return {job["_id"]: job for job in found}
+
+
+def _read(document: Document, holder: Mapping[str, Any]) -> Holder:
+    return Holder(document["_id"], holder["token"], holder["job_id"], holder["at"])

@@ -5,11 +5,11 @@ from datetime import timedelta
 from app.clock import Clock
 from app.database.documents import Document, Documents, Sort
 from app.jobs import transitions
-from app.jobs.lanes import PARKED, parking_lane
+from app.jobs.lanes import PARKED, end_of_parking, parking_lane, permit_waited_for
 from app.jobs.models import Job, Status
 from app.jobs.store import BY_RANK
 
-BY_LANE: Sort = (("lane", 1),)
+BY_LANE: Sort = (("lane", 1), *BY_RANK)
 # More lanes than this are served in turns.
 MOST_LANES = 200
 TRIES = 5
@@ -22,26 +22,49 @@ class JobQueue:
         self._documents = documents
         self._clock = clock
         self._redispatch = redispatch
+        # By permit, the lane that was last unparked from.
+        self._unparked: dict[str, str] = {}
 
     async def list_lanes(self, *, after: str = "", limit: int = MOST_LANES) -> list[str]:
         """Tenants with something to start, by name, behind ``after``.
 
         One index look-up for each, however many jobs wait in it.
         """
-        return await self._list_lanes(after, PARKED, limit)
+        lanes: list[str] = []
+        while len(lanes) < limit and (first := await self._find_first(lanes[-1] if lanes else after, PARKED)):
+            lanes.append(first["lane"])
+        return lanes
 
-    async def list_parking_lanes(self, *, limit: int = MOST_LANES) -> list[str]:
-        return await self._list_lanes(PARKED, None, limit)
+    async def list_awaited_permits(self, *, after: str = "", limit: int = MOST_LANES) -> list[str]:
+        """Permits that parked jobs wait for, by name, behind ``after``: one index look-up for each."""
+        permits: list[str] = []
+        begin = end_of_parking(after) if after else PARKED
+        while len(permits) < limit and (first := await self._find_first(begin, None)):
+            permits.append(permit_waited_for(first["lane"]) or "")
+            begin = end_of_parking(permits[-1])
+        return permits
+
+    async def find_suspect(self) -> str | None:
+        """The first due job that is to run apart from others of its kind, and waits for no permit."""
+        due = {"status": Status.QUEUED.value, "not_before": {"$lte": self._clock()}}
+        suspect = {"alone": True, **due, "lane": {"$not": {"$gte": PARKED}}}
+        found = await self._documents.find_many(suspect, sort=BY_RANK, limit=1, fields=["_id"])
+        return str(found[0]["_id"]) if found else None
 
     async def park(self, job: Job, permit: str) -> bool:
         """Put a startable job aside until there is a permit for it; False when somebody else was faster."""
-        waiting = {"_id": job.id, "status": Status.QUEUED.value, "lane": {"$not": {"$gte": PARKED}}}
-        return await self._documents.update_one(waiting, transitions.parked(permit))
+        # One that was tried meanwhile and has to wait for its time must not be startable before.
+        same = {"_id": job.id, "status": Status.QUEUED.value, "not_before": job.not_before}
+        change = transitions.parked(permit, tenant_id=job.tenant_id)
+        return await self._documents.update_one(same | {"lane": {"$not": {"$gte": PARKED}}}, change)
 
-    async def unpark_first(self, permit: str) -> str | None:
-        """Make the first of those that wait for a permit startable again; answers its id, to ring for it."""
+    async def unpark_next(self, permit: str) -> str | None:
+        """Make one of those that wait for a permit startable again; answers its id, to ring for it.
+
+        It is the first of its tenant, and tenants take turns.
+        """
         for _ in range(TRIES):
-            first = await self._find_first(parking_lane(permit))
+            first = await self._find_next_parked(permit)
             if first is None:
                 return None
             now = self._clock()
@@ -51,19 +74,18 @@ class JobQueue:
                 return str(first["_id"])
         return None
 
-    async def _list_lanes(self, after: str, before: str | None, limit: int) -> list[str]:
-        lanes: list[str] = []
-        last = after
-        while len(lanes) < limit:
-            bounds = {"$gt": last} | ({"$lt": before} if before else {})
-            found = await self._documents.find_many({"lane": bounds}, sort=BY_LANE, limit=1, fields=["lane"])
-            if not found:
-                break
-            last = found[0]["lane"]
-            lanes.append(last)
-        return lanes
+    async def _find_next_parked(self, permit: str) -> Document | None:
+        begin, end = parking_lane(permit, ""), end_of_parking(permit)
+        last = self._unparked.pop(permit, begin)
+        first = await self._find_first(last, end)
+        if first is None and last != begin:
+            first = await self._find_first(begin, end)
+        if first is not None:
+            self._unparked[permit] = first["lane"]
+        return first
 
-    async def _find_first(self, lane: str) -> Document | None:
+    async def _find_first(self, after: str, before: str | None) -> Document | None:
+        bounds = {"$gt": after} | ({"$lt": before} if before else {})
         fields = ("status", "lane", "tenant_id")
-        found = await self._documents.find_many({"lane": lane}, sort=BY_RANK, limit=1, fields=fields)
+        found = await self._documents.find_many({"lane": bounds}, sort=BY_LANE, limit=1, fields=fields)
         return found[0] if found else None

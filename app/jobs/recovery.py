@@ -12,7 +12,7 @@ from app.jobs.documents import to_job
 from app.jobs.lanes import PARKED
 from app.jobs.models import Job, JobError, Reason, Status
 from app.jobs.outcomes import Failed, Outcome
-from app.jobs.store import WAITING
+from app.jobs.store import CLOCK_TOLERANCE, WAITING
 from app.jobs.transitions import Evidence
 
 BATCH = 500
@@ -37,6 +37,7 @@ def indexes(collection: str) -> tuple[Index, ...]:
         Index(collection, (("status", 1), ("cancel_requested_at", 1))),
         Index(collection, (("lease.worker", 1), ("status", 1))),
         Index(collection, (("lane", 1), ("rank", 1))),
+        Index(collection, (("alone", 1), ("status", 1), ("rank", 1)), {"partialFilterExpression": {"alone": True}}),
         Index(collection, (("tenant_id", 1), ("status", 1), ("not_before", 1))),
     )
 
@@ -114,8 +115,10 @@ class Recovery:
         """Note the ring before it is made, so that two sweeps do not both ring; the pause doubles each time."""
         now = self._clock()
         pause = min(self._redispatch * 2 ** min(dispatches, 10), LONGEST_REDISPATCH)
-        still_silent = {"_id": job_id, "status": Status.QUEUED.value, "dispatches": dispatches}
-        return await self._documents.update_one(still_silent, transitions.rung(now, now + pause, lane=tenant_id))
+        still_silent: Document = {"_id": job_id, "status": Status.QUEUED.value, "dispatches": dispatches}
+        # Tried meanwhile, it may wait for another time, at which it would count as rung.
+        due = still_silent | {"not_before": {"$lte": now + CLOCK_TOLERANCE}}
+        return await self._documents.update_one(due, transitions.rung(now, now + pause, lane=tenant_id))
 
     async def release(self, job: Job, outcome: Outcome) -> bool:
         """End an attempt whose worker is gone; False when somebody else was faster."""

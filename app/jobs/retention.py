@@ -17,6 +17,8 @@ from app.jobs.models import Status
 # No tenant's name begins with an underscore.
 EXPIRED_TENANT = "_expired"
 BATCH = 200
+# More in one pass would keep the next sweep waiting; fewer would be less than one stack can finish meanwhile.
+MOST_BATCHES = 5
 PAUSE = timedelta(seconds=30)
 
 
@@ -77,6 +79,16 @@ class Retention:
         self._clock = clock
         self._batch_size = batch_size
         self._rests_until = clock()
+
+    async def delete_batches(self) -> int:
+        """Delete batch after batch, up to `MOST_BATCHES`; answers how many jobs."""
+        deleted = 0
+        for _ in range(MOST_BATCHES):
+            batch = await self.delete_old()
+            deleted += batch
+            if batch < self._batch_size:
+                break
+        return deleted
 
     async def delete_old(self) -> int:
         """Delete up to a batch; answers how many. With less than that to do it rests for a while."""

@@ -52,7 +52,7 @@ class Attempt:
 
         The handler lets it pass: what the attempt saved is kept, and the next one is not charged.
         """
-        permit = await self._dispatcher.admit(self.job, agent)
+        permit = await self._dispatcher.admit(self.job, agent, held=self.permits)
         if permit is not None:
             self.permits.append(permit)
 
@@ -113,7 +113,7 @@ class JobRunner:
         self._on_settled = on_settled
         self._running: dict[str, RunningJob] = {}
         self._fenced: set[str] = set()
-        self._takes_suspect = False
+        self._seeks_suspect = asyncio.Lock()
         self._closing = False
 
     @property
@@ -165,14 +165,17 @@ class JobRunner:
                 await self._dispatcher.give_back(job, attempt.permits)
 
     async def _take(self, job_id: str, worker: str) -> Taken | None:
-        # One at a time may look for a suspect, so that two are never started beside each other.
-        may_run_alone = not self._takes_suspect and not any(one.job.alone for one in self._running.values())
-        self._takes_suspect = self._takes_suspect or may_run_alone
-        try:
-            return await self._dispatcher.take(job_id, worker=worker, may_run_alone=may_run_alone)
-        finally:
-            if may_run_alone:
-                self._takes_suspect = False
+        taken = None
+        if self._seeks_suspect.locked() or self._runs_suspect():
+            taken = await self._dispatcher.take(job_id, worker=worker, may_run_alone=False)
+        if taken is None and not self._runs_suspect():
+            # One at a time may look for a suspect, so that two are never started beside each other.
+            async with self._seeks_suspect:
+                taken = await self._dispatcher.take(job_id, worker=worker, may_run_alone=not self._runs_suspect())
+        return taken
+
+    def _runs_suspect(self) -> bool:
+        return any(one.job.alone for one in self._running.values())
 
     async def _run_claimed(self, attempt: Attempt) -> None:
         job = attempt.job
@@ -222,7 +225,7 @@ class JobRunner:
         if ended and work.exception() is None:
             return work.result()
         if ended and isinstance(refused := work.exception(), NotAdmitted):
-            return Deferred(refused.permit)
+            return Deferred(refused.permit, running.job.tenant_id)
         if running.stopped is not None:
             return outcome_of_stop(running.stopped, now=self._clock())
         if timed_out:

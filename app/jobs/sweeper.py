@@ -104,10 +104,11 @@ class Sweeper:
 
     async def _release_lost(self) -> int:
         expired = await self._workers.list_expired()
-        lost = await self._recovery.list_held_by(expired) if expired else []
+        lost = await self._recovery.list_held_by(list(expired)) if expired else []
         known = await self._workers.list_known()
         lost += await self._recovery.list_orphans(known, started_before=self._clock() - self._lease)
-        held = Counter(job.lease.worker for job in lost if job.lease)
+        # The larger number: a sweep before this one may have released all but one, and then died itself.
+        held = Counter(_holder(job) for job in lost) | Counter(expired)
         released = sum([await self._release(job, in_company=held[_holder(job)] > 1) for job in lost])
         if len(lost) < BATCH:
             for worker in expired:

@@ -105,9 +105,9 @@ def rung(now: datetime, next_dispatch_at: datetime, *, lane: str) -> Change:
     }
 
 
-def parked(permit: str) -> Change:
+def parked(permit: str, *, tenant_id: str) -> Change:
     """Not a state change: the job waits for a permit, and nobody need ring before there is one."""
-    return {"$set": {"lane": parking_lane(permit), "next_dispatch_at": None}}
+    return {"$set": {"lane": parking_lane(permit, tenant_id), "next_dispatch_at": None}}
 
 
 def _final(
@@ -140,13 +140,15 @@ def _queued_again(outcome: RetryAt, now: datetime) -> Change:
         "$set": {
             **_ready(now, outcome.at, dispatches=0, next_dispatch_at=outcome.at),
             "lane": None,
-            "alone": outcome.alone,
             "error": _plain(outcome.error),
         },
         "$push": {"history": new_entry(Status.QUEUED, now, outcome.reason, outcome.error)},
     }
     if not outcome.charged:
         change["$inc"] = {"attempt": -1}
+    if outcome.charged or outcome.alone:
+        # An attempt that was only put off, as at a drain, has cleared nobody of suspicion.
+        change["$set"]["alone"] = outcome.alone
     return change
 
 
@@ -154,7 +156,7 @@ def _deferred(outcome: Deferred, now: datetime) -> Change:
     return {
         "$set": {
             **_ready(now, now, dispatches=0, next_dispatch_at=None),
-            **parked(outcome.permit)["$set"],
+            **parked(outcome.permit, tenant_id=outcome.tenant_id)["$set"],
         },
         "$inc": {"attempt": -1},
         "$push": {"history": new_entry(Status.QUEUED, now, Reason.DEFERRED)},

@@ -61,9 +61,11 @@ class WorkerDirectory:
     async def list_live(self) -> list[Mapping[str, Any]]:
         return list(await self._documents.find_many({"expires_at": {"$gt": self._clock()}}, limit=1000))
 
-    async def list_expired(self) -> list[str]:
+    async def list_expired(self) -> Mapping[str, int]:
+        """Workers that fell silent, and how many jobs each had when it was last heard."""
         expired = {"expires_at": {"$lte": self._clock()}}
-        return [one["_id"] for one in await self._documents.find_many(expired, limit=1000, fields=["_id"])]
+        found = await self._documents.find_many(expired, limit=1000, fields=["in_flight"])
+        return {one["_id"]: one["in_flight"] for one in found}
 
     async def list_known(self) -> list[str]:
         return [one["_id"] for one in await self._documents.find_many({}, limit=5000, fields=["_id"])]

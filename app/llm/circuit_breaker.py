@@ -115,7 +115,12 @@ class CircuitBreaker:
         probe = probing(circuit, policy=self._policy, now=self._clock())
         # Before the write, so that other calls of this process do not try to become the probe as well.
         self._adopt({**self._open, circuit.key: probe})
-        stored = await self._store.change(circuit, probe)
+        try:
+            stored = await self._store.change(circuit, probe)
+        except OrchestratorError as error:
+            # Refused, the call costs its task nothing; the provider is as far as anybody knows still down.
+            log.debug("circuit.not_probed", error_type=error.code)
+            return None
         if stored is not None:
             self._adopt({**self._open, circuit.key: stored})
             log.info("circuit.probed", provider=circuit.key.provider, model=circuit.key.model)

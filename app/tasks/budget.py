@@ -28,6 +28,12 @@ class BudgetedChat:
             "model_calls": spent.get("model_calls", 0),
         }
 
+    def carry(self, document: Mapping[str, Any]) -> None:
+        """Count what an attempt spent that was killed before it could report it, as `Meter.as_document` has it."""
+        self._spent["model_calls"] += document["calls"]
+        for entry in document["models"]:
+            self._add(entry["model"], TokenUsage(entry["prompt"], entry["completion"], entry["total"]))
+
     def model_name(self, role: ModelRole) -> str:
         return self._chat.model_name(role)
 

@@ -112,11 +112,19 @@ class TaskHandler:
         )
 
     @contextmanager
-    def _checkpoints_of(self, attempt: Attempt, agent_name: str, meter: Meter) -> Iterator[AgentCheckpoints]:
+    def _checkpoints_of(
+        self, attempt: Attempt, agent_name: str, meter: Meter, chat: Chat
+    ) -> Iterator[AgentCheckpoints]:
         """Where the agent saves its state. What the meter counts is saved along, for an attempt that is killed."""
+
+        def carry(spent: Mapping[str, Any]) -> None:
+            meter.carry(spent)
+            if isinstance(chat, BudgetedChat):
+                chat.carry(spent)
+
         job = attempt.job
         key = thread_of(job, agent_name)
-        ledger = Ledger(meter.as_document, meter.carry, counted_to=job.document.get("cost_counted_to", 0))
+        ledger = Ledger(meter.as_document, carry, counted_to=job.document.get("cost_counted_to", 0))
         checkpoints = self._checkpoints.of_attempt(key, ledger)
         try:
             yield checkpoints
@@ -132,7 +140,7 @@ class TaskHandler:
         agent = self._registry.load(route.agent_name)
         with (
             recorder.run(route.agent_name, "executor") as run,
-            self._checkpoints_of(attempt, route.agent_name, run.meter) as checkpoints,
+            self._checkpoints_of(attempt, route.agent_name, run.meter, chat) as checkpoints,
         ):
             tools = run.meter.tools(
                 chat,

@@ -81,6 +81,8 @@ class CountingStore(CircuitStore):
 
     async def change(self, before: Circuit, after: Circuit) -> Circuit | None:
         self.writes += 1
+        if self.is_away:
+            raise StoreUnavailable("away")
         return await super().change(before, after)
 
     async def close(self, before: Circuit) -> bool:
@@ -244,6 +246,20 @@ async def test_a_probe_whose_process_died_is_followed_by_another_after_its_lease
 
     # The dead one's answer comes at last: it is too late to tell anything, whoever writes first.
     await asyncio.gather(hanging, alive.call(KEY, fleet.provider.ask))
+    assert await fleet.store.list_open() == []
+
+
+async def test_a_probe_that_cannot_be_noted_is_refused_and_follows_when_the_store_is_back(fleet: Fleet) -> None:
+    worker = fleet.worker()
+    await fleet.fail(worker, times=3)
+    fleet.clock.advance(10 * SECOND)
+    fleet.store.is_away = True
+    assert await fleet.is_refused(worker)
+
+    fleet.store.is_away = False
+    fleet.clock.advance(2 * SECOND)
+    await worker.call(KEY, fleet.provider.ask)
+
     assert await fleet.store.list_open() == []
 
 

@@ -11,7 +11,7 @@ from app.database.errors import StoreUnavailable
 from app.errors import NotFound
 from app.jobs.models import JobError, Status
 from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome
-from app.jobs.retention import PAUSE, ExpiredJob, Retention, Rule, by_task_id
+from app.jobs.retention import MOST_BATCHES, PAUSE, ExpiredJob, Retention, Rule, by_task_id
 from app.jobs.store import JobStore
 from app.jobs.transitions import Evidence
 from app.sessions.messages import MessageLog, assistant_message, user_message
@@ -113,6 +113,18 @@ async def test_without_a_rule_everything_is_kept(tasks: Tasks) -> None:
 
     assert await tasks.retention().delete_old() == 0
     assert await tasks.ids() == {"done"}
+
+
+async def test_what_is_much_is_deleted_in_several_batches_a_pass(tasks: Tasks) -> None:
+    number = 2 * MOST_BATCHES + 1
+    for place in range(number):
+        await tasks.end(f"task-{place}", Finished())
+    tasks.clock.advance(3 * DAY)
+    retention = tasks.retention(DONE, batch_size=2)
+
+    deleted = [await retention.delete_batches() for _ in range(3)]
+
+    assert deleted == [2 * MOST_BATCHES, 1, 0]
 
 
 async def test_one_pass_deletes_a_batch_and_the_next_goes_on_at_once(tasks: Tasks) -> None:

@@ -12,11 +12,12 @@ from app.database.errors import StoreUnavailable
 from tests.processes import running, start_store
 
 WAITING = 20
+TIMEOUT_MS = 2000
 
 
 async def test_operations_cancelled_twice_while_the_store_is_down_leave_the_client_usable(tmp_path: Path) -> None:
     store = start_store(tmp_path)
-    async with AsyncMongoClient[dict[str, Any]](store.mongo_uri, timeoutMS=5000) as client:
+    async with AsyncMongoClient[dict[str, Any]](store.mongo_uri, timeoutMS=TIMEOUT_MS) as client:
         documents = Documents(client["db"]["c"])
         await documents.insert({"_id": "a", "tenant_id": "acme"})
         store.process.kill()
@@ -42,7 +43,7 @@ async def test_operations_cancelled_twice_while_the_store_is_down_leave_the_clie
 
 async def test_a_cancelled_caller_hears_of_it_at_once_and_the_write_may_still_happen(tmp_path: Path) -> None:
     with running((store := start_store(tmp_path)).process):
-        async with AsyncMongoClient[dict[str, Any]](store.mongo_uri, timeoutMS=5000) as client:
+        async with AsyncMongoClient[dict[str, Any]](store.mongo_uri, timeoutMS=TIMEOUT_MS) as client:
             documents = Documents(client["db"]["c"])
             writing = asyncio.create_task(documents.insert({"_id": "a", "tenant_id": "acme"}))
             await asyncio.sleep(0)
@@ -52,5 +53,5 @@ async def test_a_cancelled_caller_hears_of_it_at_once_and_the_write_may_still_ha
                 await writing
 
             async with asyncio.timeout(10):
-                while await documents.find_one({"_id": "a"}) is None:
+                while await documents.find_one({"_id": "a"}) is None:  # noqa: ASYNC110 - the store announces nothing
                     await asyncio.sleep(0.01)

@@ -1,20 +1,28 @@
 """A worker is killed in the middle of an agent's work; the next one goes on where it was."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from tests.processes import until
-from tests.scenarios.stack import Stack, reasons
+from tests.scenarios.stack import Stack, reasons, running_stack
 
 ARTICLE = "Write a short article about the benefits of renewable energy."
 
 
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Not the shared one: its calls are counted, and a worker that dies often is started again later each time."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
 @pytest.fixture
-def stack(stack: Stack) -> Stack:
-    """With nothing counted yet, and a worker that takes work."""
-    stack.until_model_answers()
-    assert stack.run("ping", agent="EchoAgent")["status"] == "completed"
-    stack.forget_calls()
-    return stack
+def stack(own_stack: Stack) -> Stack:
+    """With a worker that takes work, and no call counted yet."""
+    assert own_stack.run("ping", agent="EchoAgent")["status"] == "completed"
+    own_stack.forget_calls()
+    return own_stack
 
 
 def test_what_an_agent_finished_before_its_worker_was_killed_is_not_done_again(stack: Stack) -> None:

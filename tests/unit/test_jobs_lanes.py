@@ -6,7 +6,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.jobs.lanes import FairOrder, parking_lane, permit_waited_for, rank_of
+from app.jobs.lanes import FairOrder, end_of_parking, parking_lane, permit_waited_for, rank_of
 from tests.job_builders import NOON, SECOND
 
 MINUTE = timedelta(minutes=1)
@@ -85,6 +85,15 @@ def test_a_priority_is_worth_its_step_and_no_more() -> None:
 
 
 def test_a_parking_lane_names_its_permit() -> None:
-    assert permit_waited_for(parking_lane("tenant:acme")) == "tenant:acme"
+    assert permit_waited_for(parking_lane("agent:CodeAgent", "acme")) == "agent:CodeAgent"
     assert permit_waited_for("acme") is None
     assert permit_waited_for(None) is None
+
+
+def test_the_parking_lanes_of_a_permit_lie_side_by_side() -> None:
+    permits = ["agent:Code", "agent:Code-2", "agent:Code2", "agent:CodeAgent"]
+    lanes = sorted(parking_lane(permit, tenant) for permit in permits for tenant in ("acme", "z.z"))
+
+    for permit in permits:
+        between = [lane for lane in lanes if parking_lane(permit, "") < lane < end_of_parking(permit)]
+        assert between == [parking_lane(permit, "acme"), parking_lane(permit, "z.z")]

@@ -131,6 +131,33 @@ async def test_an_attempt_given_back_by_a_draining_worker_is_not_charged(jobs: J
     assert (await jobs.get("job-1")).attempt == 0
 
 
+async def test_a_suspect_that_is_handed_back_uncharged_stays_a_suspect(jobs: JobStore, clock: FakeClock) -> None:
+    await jobs.enqueue(a_new_job())
+    apart = RetryAt(clock(), reason=Reason.ISOLATED, charged=False, alone=True)
+    drained = RetryAt(clock(), reason=Reason.WORKER_DRAINING, charged=False)
+
+    for outcome in (apart, drained):
+        await jobs.settle(await claimed(jobs), outcome, Evidence())
+
+    assert (await jobs.get("job-1")).alone
+
+
+async def test_a_ring_for_an_earlier_time_leaves_a_later_one_alone(
+    jobs: JobStore, recovery: Recovery, clock: FakeClock
+) -> None:
+    await jobs.enqueue(a_new_job())
+    first = await jobs.claim("job-1", worker="w1")
+    assert first is not None
+    await jobs.settle(first, RetryAt(clock() + 5 * SECOND), Evidence())
+
+    # By the reminder of the attempt before, which another message was faster than.
+    rung = await recovery.mark_rung("job-1", tenant_id=TENANT, dispatches=0)
+    clock.advance(5 * SECOND)
+
+    assert not rung
+    assert [job.id for job in await recovery.list_due()] == ["job-1"]
+
+
 async def test_a_suspended_job_holds_no_worker_and_loses_no_attempt(jobs: JobStore) -> None:
     await jobs.enqueue(a_new_job())
 

@@ -14,7 +14,7 @@ from app.jobs.store import JobStore
 from app.jobs.sweeper import EVIDENT, Sweeper
 from app.jobs.transitions import Evidence
 from app.jobs.upkeep import Upkeep
-from app.jobs.workers import WorkerDirectory, WorkerIdentity, registration
+from app.jobs.workers import WorkerDirectory, WorkerIdentity, registration, renewal
 from tests.job_builders import LEASE, NOON, REDISPATCH, SECOND, TENANT, FakeClock, Recorder, a_new_job, a_policy
 
 
@@ -372,3 +372,20 @@ async def test_while_it_is_the_turn_of_one_process_the_others_only_stand_in(
 
     assert turns == [True, False]
     assert done == ["first sweeps", "first sweeps", "second stands in"]
+
+
+async def test_neighbours_of_a_job_are_known_as_such_to_a_sweep_after_one_that_died_half_way(
+    database: Database, jobs: JobStore, sweeper: Sweeper, recovery: Recovery, clock: FakeClock
+) -> None:
+    await start_worker(database, clock)
+    for job_id in ("poison", "neighbour"):
+        await jobs.enqueue(a_new_job(job_id, max_attempts=1))
+        await jobs.claim(job_id, worker="w1")
+    await Documents(database["workers"]).update_one({"_id": "w1"}, renewal(in_flight=2, now=clock(), lease=LEASE))
+    clock.advance(LEASE + SECOND)
+    await recovery.release(await jobs.get("poison"), RetryAt(clock()))
+
+    await sweeper.sweep()
+
+    neighbour = await jobs.get("neighbour")
+    assert (neighbour.status, neighbour.alone) == (Status.QUEUED, True)

@@ -27,7 +27,7 @@ from app.llm.messages import Completion, Message
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.tasks.handler import TaskHandler
-from app.tasks.models import RESET_ON_RETRY, Caller, Submission, new_task
+from app.tasks.models import RESET_ON_RETRY, Budget, Caller, Submission, new_task
 from app.tasks.retry_policy import RetryPolicies
 from tests.checkpoint_builders import the_checkpoints
 from tests.effect_builders import a_ledger
@@ -69,14 +69,29 @@ class EssayAgent(GraphAgent[EssayState]):
         return AgentOutput(summary=state["text"], raw_output=state["text"])
 
 
-ESSAY = AgentSpec(
-    name="EssayAgent",
-    agent_type="essay",
-    description="Writes essays.",
-    examples=("an essay",),
-    model_role=ModelRole.CONTENT,
-    factory=f"{__name__}:EssayAgent",
-)
+class PolishedEssayAgent(EssayAgent):
+    """Asks a third time."""
+
+    def build(self, graph: Graph) -> None:
+        super().build(graph)
+        graph.add_node("polish", self.polish)
+        graph.add_edge("write", "polish")
+
+    async def polish(self, state: EssayState, runtime: Runtime[Work]) -> dict[str, object]:
+        return {"text": await self._ask(runtime, "polish")}
+
+
+AGENTS = [
+    AgentSpec(
+        name=agent.__name__,
+        agent_type=agent.__name__,
+        description="Writes essays.",
+        examples=("an essay",),
+        model_role=ModelRole.CONTENT,
+        factory=f"{__name__}:{agent.__name__}",
+    )
+    for agent in (EssayAgent, PolishedEssayAgent)
+]
 
 
 @dataclass
@@ -128,9 +143,9 @@ class Tasks:
     runner: JobRunner
     clock: FakeClock
 
-    async def submit(self) -> None:
+    async def submit(self, *, agent: str = "EssayAgent", budget: Budget | None = None) -> None:
         caller = Caller(TENANT, "key", "request", "trace")
-        submission = Submission("an essay", agent="EssayAgent")
+        submission = Submission("an essay", agent=agent, budget=budget)
         new = new_task(
             submission, caller, task_id=TASK_ID, session_id="s-1", policy=RetryPolicy(5, BACKOFF), deadline_at=None
         )
@@ -166,7 +181,7 @@ def tasks(
     dispatcher_of: MakeDispatcher,
     clock: FakeClock,
 ) -> Tasks:
-    registry = Registry([ESSAY])
+    registry = Registry(AGENTS)
     handler = TaskHandler(
         registry,
         PeerAgent(registry, minimum_confidence=0.5),
@@ -274,6 +289,21 @@ async def test_a_price_that_was_carried_on_is_not_lost_by_a_second_crash_nor_cou
 
     assert model.asked.count("outline") == 1
     assert tokens(done) == 2
+
+
+async def test_what_a_killed_attempt_spent_is_part_of_the_budget(tasks: Tasks, model: Model) -> None:
+    model.silent_at = "text"
+    await tasks.submit(agent="PolishedEssayAgent", budget=Budget(tokens=2 * USAGE.total))
+    killed = asyncio.create_task(tasks.attempt())
+    await model.reached.wait()
+    await tasks.lose_worker()
+
+    ended = await tasks.attempt("w2")
+    model.let_go.set()
+    await killed
+
+    assert ended["error"]["type"] == "BUDGET_EXCEEDED"
+    assert "polish" not in model.asked
 
 
 async def test_a_retry_by_hand_begins_afresh(tasks: Tasks, model: Model) -> None:
