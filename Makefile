@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check format lint types contracts fast test bench docs lock clean
+.PHONY: help install demo up check format lint types contracts fast test chaos bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
@@ -52,8 +52,11 @@ contracts: install
 fast: install
 	$(BIN)/pytest -n 2 -m "not slow and not chaos"
 
-test: install ## The whole test suite
-	$(BIN)/pytest -n 2
+test: install ## The whole test suite but the long chaos runs
+	$(BIN)/pytest -n 2 -m "not chaos"
+
+chaos: install ## Break everything that can break, check every promise, print a table (minutes)
+	$(BIN)/pytest tests/chaos -n 0
 
 bench: install ## Measure against plain Celery on the same broker, print a table
 	$(BIN)/python -m tests.bench
@@ -62,8 +65,8 @@ docs: install ## Regenerate the generated reference pages
 	$(BIN)/python -m app.cli.reference
 
 lock: ## Resolve the dependencies again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --group dev pyproject.toml -o infra/locks/dev.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url pyproject.toml -o infra/locks/runtime.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra sqs --group dev pyproject.toml -o infra/locks/dev.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --extra sqs pyproject.toml -o infra/locks/runtime.txt
 
 clean: ## Remove the environment and everything generated
 	rm -rf $(VENV) .orchestrate .mypy_cache .ruff_cache .import_linter_cache
