@@ -34,8 +34,14 @@ def undisturbed(operation: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, C
     Whether it took effect is then unknown, as with any answer that is lost. It has to be bounded in time by itself.
     """
 
+    # The event loop refers to its tasks weakly only.
+    going_on = set[asyncio.Task[T]]()
+
     @wraps(operation)
     async def shielded(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.shield(operation(*args, **kwargs))
+        task = asyncio.create_task(operation(*args, **kwargs))
+        going_on.add(task)
+        task.add_done_callback(going_on.discard)
+        return await asyncio.shield(task)
 
     return shielded
