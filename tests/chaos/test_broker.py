@@ -162,7 +162,7 @@ REFUSALS = {
 @pytest.mark.parametrize(
     ("kind", "seconds"),
     [
-        pytest.param("a read-only", 2, id="a read-only"),
+        pytest.param("a read-only", 2, id="a read-only", marks=pytest.mark.chaos),
         *[pytest.param(kind, 20, id=f"{kind}, for long", marks=pytest.mark.chaos) for kind in REFUSALS],
     ],
 )

@@ -47,7 +47,8 @@ def drained(part: Part, verdict: Verdict, *, asked_at: float) -> None:
     assert code == 0
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=pytest.mark.chaos)])
+@pytest.mark.chaos
+@pytest.mark.parametrize("rounds", [1, 8])
 def test_a_rolling_restart_under_load_fails_and_charges_nothing(
     rounds: int, world: World, client: ChaosClient, verdict: Verdict
 ) -> None:
