@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 UV := $(shell command -v uv 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up check format lint types contracts fast test chaos bench docs lock clean
+.PHONY: help install demo up check format lint types contracts fast test long chaos bench docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1	/' | expand -t 18
@@ -50,10 +50,13 @@ contracts: install
 	$(BIN)/lint-imports
 
 fast: install
-	$(BIN)/pytest -n 2 -m "not slow and not chaos"
+	$(BIN)/pytest -n 2 -m "not slow and not long and not chaos"
 
-test: install ## The whole test suite but the long chaos runs
-	$(BIN)/pytest -n 2 -m "not chaos"
+test: install ## The test suite, but for the long scenarios and the long chaos runs
+	$(BIN)/pytest -n 3 -m "not long and not chaos"
+
+long: install ## The long scenarios with real processes
+	$(BIN)/pytest -n 3 -m "long and not chaos"
 
 chaos: install ## Break everything that can break, check every promise, print a table (minutes)
 	$(BIN)/pytest tests/chaos -n 0

@@ -50,6 +50,8 @@ def _check_host(host: Any) -> None:
 def pytest_configure() -> None:
     # An audit hook sees every connection of this process, whichever library makes it, and cannot be taken off again.
     sys.addaudithook(_guard)
+    # Hundreds of processes are started; without bytecode each of them compiles the whole product.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in list(os.environ):
         if name.upper() in _OUR_VARIABLES or name.upper().startswith(_OUR_PREFIXES):
             del os.environ[name]

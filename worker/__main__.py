@@ -3,6 +3,8 @@
 import gc
 import os
 
+# Until everything is imported: walking half-loaded libraries again and again costs a fifth of the start.
+gc.disable()
 # Before LangGraph is imported, which looks at it once. What the environment says already is checked in `main`.
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = os.environ.get("LANGGRAPH_STRICT_MSGPACK") or "true"
 
@@ -71,6 +73,7 @@ def _spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 

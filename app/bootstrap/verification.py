@@ -7,12 +7,13 @@ from app.database.documents import Database, Documents
 from app.invariants.fields import contradictions, neglects
 from app.invariants.fleet import Attended, Fleet
 from app.invariants.histories import Histories
-from app.invariants.holders import ExpiredHolders, Orphans
+from app.invariants.holders import ExpiredHolders, Orphans, StrandedPermits
 from app.invariants.models import Invariant
 from app.invariants.verifier import Verifier
 from app.invariants.waiting import Stalled
 from app.invariants.watch import LOOK_PATIENCE
-from app.jobs import workers
+from app.jobs import permits, workers
+from app.jobs.permits import Permits
 from app.jobs.queue import JobQueue
 from app.jobs.recovery import LONGEST_REDISPATCH
 from app.jobs.upkeep import lock_lease
@@ -27,7 +28,11 @@ def build_verifier(settings: Settings, database: Database, *, clock: Clock) -> V
     queue = JobQueue(jobs, clock=clock, redispatch=timedelta(seconds=settings.redispatch_sec))
     healing = healing_time(settings)
     release = settings.lease + healing
-    neglected = neglects(jobs, clock=clock, healing=healing, release=release)
+    held = Permits(Documents(database[permits.COLLECTION]), jobs, clock=clock, patience=release)
+    neglected: list[Invariant] = [
+        *neglects(jobs, clock=clock, healing=healing, release=release),
+        StrandedPermits(held, clock=clock, patience=release),
+    ]
     checks: list[Invariant] = [
         ExpiredHolders(jobs, fleet, clock=clock, patience=release),
         Orphans(jobs, fleet, clock=clock, patience=settings.lease + release),

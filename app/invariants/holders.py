@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from app.clock import Clock
+from app.clock import Clock, to_iso
 from app.database.documents import Documents
 from app.invariants.fleet import Fleet
 from app.invariants.models import FIELDS, Offender, offenders
 from app.jobs.models import Status
+from app.jobs.permits import Permits
 
 
 class ExpiredHolders:
@@ -56,3 +57,21 @@ class Orphans:
             "started_at": {"$lt": self._clock() - self._patience},
         }
         return offenders(await self._jobs.find_many(held, limit=limit, fields=FIELDS))
+
+
+class StrandedPermits:
+    """The upkeep takes back what no running claim stands behind; it did not, and others wait for it."""
+
+    name = "stranded_permit"
+    promise = "every permit in use is held by a running task"
+
+    def __init__(self, permits: Permits, *, clock: Clock, patience: timedelta) -> None:
+        """``patience`` counts from when the permit was taken."""
+        self._permits = permits
+        self._clock = clock
+        self._patience = patience
+
+    async def list_offenders(self, *, limit: int) -> list[Offender]:
+        before = self._clock() - self._patience
+        stale = [holder for holder in await self._permits.list_stale() if holder.since < before]
+        return [{"task_id": one.job_id, "permit": one.permit, "since": to_iso(one.since)} for one in stale[:limit]]

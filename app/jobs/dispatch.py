@@ -153,13 +153,15 @@ class Dispatcher:
         return taken if isinstance(taken, Taken) else None
 
     async def _take_fairly(self, claim: "_Claim") -> Taken | None:
-        has_read = await self._read_lanes_if_old()
+        if has_read := self._monotonic() > self._lanes_expire_at:
+            await self._read_lanes()
         for _ in range(2 * MOST_LANES):
             lane = self._order.next_lane()
             if lane is None:
                 if has_read:
                     return None
-                has_read = await self._read_lanes()
+                await self._read_lanes()
+                has_read = True
                 continue
             if taken := await self._take_first(lane, claim):
                 return taken
@@ -211,18 +213,14 @@ class Dispatcher:
         known = (self._limits.of_tenant(job.tenant_id), self._limits.of_agent(self._agent_of(job.document)))
         return [limit for limit in known if limit is not None]
 
-    async def _read_lanes_if_old(self) -> bool:
-        return self._monotonic() > self._lanes_expire_at and await self._read_lanes()
-
-    async def _read_lanes(self) -> bool:
+    async def _read_lanes(self) -> None:
         lanes = await self._queue.list_lanes(after=self._last_lane)
         if self._last_lane and len(lanes) < MOST_LANES:
             lanes += await self._queue.list_lanes(limit=MOST_LANES - len(lanes))
         self._last_lane = lanes[-1] if len(lanes) == MOST_LANES else ""
-        self._order.follow(dict.fromkeys(lanes))
+        self._order.follow(lanes)
         age = max(LANES_AGE * len(lanes) / MOST_LANES, FEW_LANES_AGE)
         self._lanes_expire_at = self._monotonic() + age
-        return True
 
     def _note_wait(self, job: Job) -> None:
         waited_since = job.dispatched_at or job.not_before

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from tests.chaos.repeating import Repeating
 from tests.chaos.work import AGENT, Work
 from tests.processes import NotInTime, until
 
@@ -145,29 +146,18 @@ class ChaosClient:
         return task if task and task["status"] in statuses else None
 
 
-class Watcher:
-    """Looks at every open task again and again from a thread of its own, for what must not change any more."""
+class Watcher(Repeating):
+    """Looks at every open task again and again, for what must not change any more."""
 
     def __init__(self, client: ChaosClient, *, pause: float = 0.2) -> None:
+        super().__init__("chaos-watcher", pause=pause)
         self._client = client
-        self._pause = pause
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="chaos-watcher", daemon=True)
 
-    def __enter__(self) -> "Watcher":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(30)
-
-    def _watch(self) -> None:
-        while not self._over.wait(self._pause):
-            for task_id in self._client.accepted:
-                if self._over.is_set():
-                    return
-                self._client.find(task_id)
+    def look(self) -> None:
+        for task_id in self._client.accepted:
+            if self.is_over:
+                return
+            self._client.find(task_id)
 
 
 def _answer_of(response: httpx.Response, path: str, sent_at: float, key: str | None) -> Answer:

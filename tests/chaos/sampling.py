@@ -1,11 +1,12 @@
 """What processes hold on to while they work: memory, descriptors, bytes on disk; and how fast that grows."""
 
 import statistics
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import psutil
+
+from tests.chaos.repeating import Repeating
 
 MEGABYTE = 2**20
 PAUSE = 0.5
@@ -19,27 +20,16 @@ class Sample:
     values: Mapping[str, float]
 
 
-class Sampler:
-    """Looks again and again from a thread of its own, from entering to leaving."""
+class Sampler(Repeating):
+    """Takes samples again and again."""
 
-    def __init__(self, look: Callable[[], Sample], *, pause: float = PAUSE) -> None:
+    def __init__(self, take: Callable[[], Sample], *, pause: float = PAUSE) -> None:
+        super().__init__("chaos-sampler", pause=pause)
         self.samples: list[Sample] = []
-        self._look = look
-        self._pause = pause
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="chaos-sampler", daemon=True)
+        self._take = take
 
-    def __enter__(self) -> "Sampler":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(30)
-
-    def _watch(self) -> None:
-        while not self._over.wait(self._pause):
-            self.samples.append(self._look())
+    def look(self) -> None:
+        self.samples.append(self._take())
 
 
 def held_by(name: str, pid: int) -> dict[str, float]:

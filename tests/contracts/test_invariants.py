@@ -12,8 +12,10 @@ from app.database.indexes import ensure_indexes
 from app.invariants.models import Report
 from app.invariants.verifier import Verifier
 from app.jobs import workers
+from app.jobs.limits import Limit
 from app.jobs.models import Job, JobError
 from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome, RetryAt, Suspended
+from app.jobs.permits import Permits
 from app.jobs.recovery import LONGEST_REDISPATCH
 from app.jobs.store import JobStore
 from app.jobs.transitions import Evidence
@@ -39,6 +41,7 @@ CHECKS = {
     "deadline_missed",
     "cancellation_unheeded",
     "uncounted_job",
+    "stranded_permit",
     "wrong_history",
 }
 
@@ -311,3 +314,24 @@ async def test_more_offenders_than_are_shown_are_told_of(system: System) -> None
     found = next(finding for finding in report.findings if finding.name == "final_without_completion")
     assert len(found.offenders) == 100
     assert found.truncated
+
+
+async def test_a_permit_that_nobody_who_runs_stands_behind_is_found_once_a_healthy_system_had_taken_it_back(
+    system: System,
+) -> None:
+    await system.start_worker()
+    held = Permits(
+        Documents(system.database["permits"]), Documents(system.database["tasks"]), clock=system.clock, patience=SECOND
+    )
+    limit = Limit("tenant:acme", 1)
+    running = await system.claim("running")
+    assert running.lease is not None
+    await held.acquire(limit, token="of a claim that never came", job_id="gone")
+    await held.acquire(Limit("agent:code", 1), token=running.lease.token, job_id=running.id)
+
+    in_time = await system.broken()
+    system.clock.advance(LATE)
+    await system.keep_alive()
+
+    assert in_time == {}
+    assert await system.broken() == {"stranded_permit": ["gone"]}

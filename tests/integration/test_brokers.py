@@ -70,6 +70,7 @@ def test_a_task_is_done_and_the_queue_is_empty_again(stack: Stack, broker: Broke
     until(lambda: queue_length(stack) == 0, "the API sees an empty queue")
 
 
+@pytest.mark.long
 def test_a_task_whose_worker_is_killed_is_done_once_by_the_next_one(stack: Stack) -> None:
     task_id = stack.submit(SLOW_FUNCTION)
     stack.waits_for_the_model(task_id)
@@ -96,6 +97,7 @@ def test_a_message_that_comes_often_makes_a_task_run_once(stack: Stack, broker: 
     assert stack.read(done["task_id"]) == done
 
 
+@pytest.mark.long
 def test_a_worker_told_to_stop_while_it_polls_goes_at_once_and_the_next_one_gets_the_work(stack: Stack) -> None:
     old = stack.kill("worker-1", signal.SIGTERM)
     task_id = stack.submit(FUNCTION)
@@ -126,6 +128,7 @@ def test_a_forged_message_is_refused_and_the_worker_lives_on(stack: Stack, broke
     until(lambda: stack.logs().count("worker.refused_id") == 2, "the two of another form were refused")
 
 
+@pytest.mark.long
 def test_a_full_worker_takes_work_again_after_the_broker_was_killed_under_it(stack: Stack, broker: Broker) -> None:
     if broker.server is None:
         pytest.skip("this broker is not ours to kill")
@@ -153,6 +156,7 @@ def test_the_brokers_password_is_in_no_log(stack: Stack) -> None:
     assert CANARY not in stack.logs()
 
 
+@pytest.mark.long
 def test_a_worker_that_cannot_reach_its_broker_keeps_the_password_to_itself_and_stops_when_told(
     store: Server, tmp_path: Path
 ) -> None:

@@ -318,6 +318,7 @@ def running_stack(folder: Path) -> subprocess.Popen[bytes]:
     return stack
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_whole_stack_survives_kill_9_with_its_data_and_leaves_no_process(tmp_path: Path) -> None:
     # given a stack with one task

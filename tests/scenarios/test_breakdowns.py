@@ -60,6 +60,7 @@ def test_a_worker_told_to_stop_finishes_what_it_can_in_time(stack: Stack) -> Non
     stack.came_back("worker-1", old)
 
 
+@pytest.mark.long
 def test_a_task_that_kills_every_worker_ends_in_the_dead_letter_and_can_be_revived(stack: Stack) -> None:
     task_id = stack.submit(f"{FUNCTION} [[sim latency=2 role=router]]")
     for attempt in (1, 2, 3):
@@ -147,6 +148,7 @@ def test_a_provider_that_dies_in_the_middle_of_a_call_is_tried_again(stack: Stac
     assert task["status"] == "completed" or task["error"]["type"] == "LLM_ERROR"
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_no_longer_counted_as_alive(stack: Stack) -> None:
     old = stack.kill("worker-1")
     stack.came_back("worker-1", old)

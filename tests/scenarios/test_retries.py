@@ -45,6 +45,7 @@ def impatient(tmp_path: Path) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_provider_that_is_down_is_left_alone_and_everything_completes_once_it_is_back(impatient: Stack) -> None:
     provider = Provider(impatient)

@@ -18,6 +18,7 @@ def nothing_is_left_of(pids: list[int]) -> None:
     until(lambda: all(is_gone(pid) for pid in pids), f"all of {pids} are gone", patience=10)
 
 
+@pytest.mark.long
 def test_what_was_stored_is_there_again_after_ctrl_c_and_a_new_start(tmp_path: Path) -> None:
     with running_stack(tmp_path) as stack:
         done = stack.run(FUNCTION)
@@ -42,6 +43,7 @@ def test_what_was_stored_is_there_again_after_ctrl_c_and_a_new_start(tmp_path: P
         assert again.read(waiting)["attempt"] == 1
 
 
+@pytest.mark.long
 def test_kill_9_of_the_supervisor_leaves_no_process_and_the_folder_can_be_used_again(tmp_path: Path) -> None:
     with running_stack(tmp_path) as stack:
         task_id = stack.submit(FUNCTION)
@@ -67,6 +69,7 @@ def test_a_second_start_on_the_same_folder_is_refused_and_harms_nothing(stack: S
     assert stack.run(FUNCTION)["status"] == "completed"
 
 
+@pytest.mark.long
 def test_two_stacks_on_two_folders_do_not_disturb_each_other(stack: Stack, tmp_path: Path) -> None:
     with running_stack(tmp_path, "--workers", "2") as other:
         task_id = other.submit(FUNCTION)
@@ -108,6 +111,7 @@ def test_the_demo_shows_three_tasks_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["demo.out"]
 
 
+@pytest.mark.long
 def test_the_demo_ignores_a_real_key_in_the_environment(tmp_path: Path) -> None:
     done = orchestrate(
         "demo", folder=tmp_path, OPENAI_API_KEY="sk-canary", MONGO_URI="mongodb://127.0.0.1:1", API_KEYS="another-key-1"
