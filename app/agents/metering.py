@@ -9,7 +9,7 @@ from app.checkpoints.service import AgentCheckpoints
 from app.effects.tool import Effects, Fire, NoEffects, Performed
 from app.errors import CircuitOpen
 from app.llm.errors import ModelCallError
-from app.llm.messages import A, Chat, Completion, M, Message, Structured
+from app.llm.messages import A, Chat, Completion, M, Message, OnToken, Structured
 from app.llm.search import SearchResult, WebSearch
 from app.llm.usage import NO_USAGE, ModelRole, TokenUsage
 
@@ -85,9 +85,14 @@ class MeteredChat:
         return self._chat.model_name(role)
 
     async def complete(
-        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+        self,
+        role: ModelRole,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
     ) -> Completion:
-        return await self._counted(role, self._chat.complete(role, messages, max_tokens=max_tokens))
+        return await self._counted(role, self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token))
 
     async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
         return await self._counted(role, self._chat.structured(role, messages, schema))

@@ -2,9 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel
 
 from app.jobs.retry import RetryWish
 from app.llm.usage import ModelRole
+
+
+class CostClass(StrEnum):
+    """What one task of an agent costs: nothing, a call or two, several calls, or dozens."""
+
+    FREE = "free"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +25,9 @@ class AgentSpec:
 
     `factory` is `package.module:Class`, imported only by the worker. An agent that is not `routable` runs only when a
     caller names it. `timeout` bounds one run when it should be shorter than the task's; `retry` says what its tasks
-    need other than the deployment's retry policy, unless the task itself says.
+    need other than the deployment's retry policy, unless the task itself says. `input_model` and `output_model` type
+    what a task hands in as `input` and what comes out as `result.data`; they live in light modules. `tools` are the
+    names of the only tools the agent may call. `version` changes when its answers may.
     """
 
     name: str
@@ -25,6 +39,11 @@ class AgentSpec:
     routable: bool = True
     timeout: timedelta | None = None
     retry: RetryWish | None = None
+    version: str = "1.0.0"
+    input_model: type[BaseModel] | None = None
+    output_model: type[BaseModel] | None = None
+    tools: tuple[str, ...] = ()
+    cost_class: CostClass = CostClass.LOW
 
 
 BUILT_IN: tuple[AgentSpec, ...] = (

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from app.clock import Clock, utc_now
 from app.llm.circuits import provider_of
 from app.llm.errors import AgentOutputInvalid, LlmAuth, ModelRefused
-from app.llm.messages import Completion, M, Message, Structured
+from app.llm.messages import Completion, M, Message, OnToken, Structured
 from app.llm.provider_errors import PROVIDER_FAILURES, cut_off, translate
 from app.llm.usage import NO_USAGE, ModelRole, TokenUsage
 from app.settings import Settings
@@ -62,6 +62,9 @@ class ChatModels:
                 ModelRole.PEER: settings.llm_peer_model,
                 ModelRole.CONTENT: settings.llm_content_model,
                 ModelRole.CODE: settings.llm_code_model,
+                ModelRole.TEXT: settings.llm_peer_model,
+                ModelRole.EVALUATOR: settings.llm_peer_model,
+                ModelRole.MEMORY: settings.llm_peer_model,
             },
             timeout=timedelta(seconds=settings.llm_timeout_sec),
             max_tokens=settings.llm_max_tokens,
@@ -81,7 +84,12 @@ class ChatModels:
         return self._models[role]
 
     async def complete(
-        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+        self,
+        role: ModelRole,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,  # noqa: ARG002 - streaming comes with the live events
     ) -> Completion:
         """One text answer. Raises `ModelCallError` and its kin; refused, blank and cut-off texts are errors."""
         model = self.model_name(role)

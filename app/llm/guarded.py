@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.llm.circuit_breaker import CircuitBreaker
 from app.llm.circuits import CircuitKey
-from app.llm.messages import Chat, Completion, M, Message, Structured
+from app.llm.messages import Chat, Completion, M, Message, OnToken, Structured
 from app.llm.search import SearchResult, WebSearch
 from app.llm.usage import ModelRole
 
@@ -23,10 +23,15 @@ class GuardedChat:
         return self._chat.model_name(role)
 
     async def complete(
-        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+        self,
+        role: ModelRole,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
     ) -> Completion:
         return await self._breaker.call(
-            self._key(role), lambda: self._chat.complete(role, messages, max_tokens=max_tokens)
+            self._key(role), lambda: self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token)
         )
 
     async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:

@@ -1,6 +1,6 @@
 """What goes into a model call and what comes out, free of any provider's types."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -9,6 +9,8 @@ from pydantic import BaseModel
 from app.llm.usage import ModelRole, TokenUsage
 
 M = TypeVar("M", bound=BaseModel)
+# Is handed each piece of an answer as it comes. It must return at once.
+OnToken = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,17 @@ class Chat(Protocol):
     def model_name(self, role: ModelRole) -> str: ...
 
     async def complete(
-        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+        self,
+        role: ModelRole,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
     ) -> Completion:
-        """Never a blank, refused or cut-off text: those raise `AgentOutputInvalid`."""
+        """Never a blank, refused or cut-off text: those raise `AgentOutputInvalid`.
+
+        With ``on_token`` the provider streams, and what was handed over may still turn out to be unusable.
+        """
         ...
 
     async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:

@@ -5,11 +5,14 @@ from enum import StrEnum
 
 
 class ModelRole(StrEnum):
-    """The jobs a model is configured for: `LLM_PEER_MODEL`, `LLM_CONTENT_MODEL`, `LLM_CODE_MODEL`."""
+    """The jobs a model is configured for: `LLM_PEER_MODEL`, `LLM_CONTENT_MODEL` and so on."""
 
     PEER = "peer"
     CONTENT = "content"
     CODE = "code"
+    TEXT = "text"
+    EVALUATOR = "evaluator"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)

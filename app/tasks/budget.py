@@ -5,7 +5,7 @@ from typing import Any
 
 from app.errors import CircuitOpen, ExecutionError
 from app.llm.errors import ModelCallError
-from app.llm.messages import A, Chat, Completion, M, Message, Structured
+from app.llm.messages import A, Chat, Completion, M, Message, OnToken, Structured
 from app.llm.prices import usd_estimate
 from app.llm.usage import ModelRole, TokenUsage
 
@@ -38,10 +38,15 @@ class BudgetedChat:
         return self._chat.model_name(role)
 
     async def complete(
-        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+        self,
+        role: ModelRole,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
     ) -> Completion:
         self._check()
-        return await self._counted(role, self._chat.complete(role, messages, max_tokens=max_tokens))
+        return await self._counted(role, self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token))
 
     async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
         self._check()

@@ -63,7 +63,7 @@ class TaskHandler:
 
     async def __call__(self, attempt: Attempt) -> Outcome:
         task = attempt.job.document
-        request = AgentRequest(task["_id"], task["session_id"], task["tenant_id"], task["input_text"])
+        request = await self._request(task)
         recorder = RunRecorder(attempt, clock=self._clock)
         # Fields that came later are read leniently: a deploy meets tasks that an older version stored.
         budget = task.get("budget")
@@ -76,6 +76,15 @@ class TaskHandler:
                 output = await self._execute(attempt, route, request, recorder, chat)
             log.info("task.done", agent_type=route.agent_type, attempt=attempt.job.attempt)
         return Finished({**_routing_fields(route), "result": _result(output)})
+
+    async def _request(self, task: Mapping[str, Any]) -> AgentRequest:
+        return AgentRequest(
+            task["_id"],
+            task["session_id"],
+            task["tenant_id"],
+            task["input_text"],
+            inputs=task.get("inputs") or {},
+        )
 
     async def _route(self, attempt: Attempt, request: AgentRequest, recorder: RunRecorder, chat: Chat) -> Route:
         task = attempt.job.document
@@ -188,4 +197,8 @@ def _result(output: AgentOutput) -> dict[str, Any]:
         "raw_output": output.raw_output,
         "code_language": output.code_language,
         "citations": [asdict(citation) for citation in output.citations],
+        "data": output.data,
+        "files": [asdict(file) for file in output.files],
+        "artifacts": [asdict(artifact) for artifact in output.artifacts],
+        "notes": list(output.notes),
     }

@@ -57,6 +57,7 @@ class Submission:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     budget: Budget | None = None
     retry: RetryWish | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The submission as plain data, alike for alike submissions."""
@@ -70,6 +71,7 @@ class Submission:
             "budget": asdict(self.budget) if self.budget else None,
             # Absent when it is not used: the digests of keys that an older version stored must stay what they are.
             **({"retry": wish_as_json(self.retry)} if self.retry else {}),
+            **({"input": dict(self.inputs)} if self.inputs else {}),
         }
 
 
@@ -117,6 +119,7 @@ def new_task(
             "input_text": submission.text,
             "requested_agent": submission.agent,
             "metadata": dict(submission.metadata),
+            "inputs": dict(submission.inputs),
             "budget": asdict(submission.budget) if submission.budget else None,
             WISH: wish_as_json(submission.retry),
             **policy_fields(policy),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.agents.base import AgentRequest, AgentTools
-from app.llm.messages import Completion, M, Message, Structured
+from app.llm.messages import Completion, M, Message, OnToken, Structured
 from app.llm.search import SearchResult, WebSearch
 from app.llm.usage import ModelRole, TokenUsage
 
@@ -25,7 +25,12 @@ class ScriptedChat:
         return f"{role}-model"
 
     async def complete(
-        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+        self,
+        role: ModelRole,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
     ) -> Completion:
         self.limits.append(max_tokens)
         return Completion(await self._say(role, messages), self.model_name(role), USAGE)

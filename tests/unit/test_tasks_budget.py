@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import CircuitOpen
 from app.llm.errors import LlmError
-from app.llm.messages import Completion, Message, Structured
+from app.llm.messages import Completion, Message, OnToken, Structured
 from app.llm.usage import ModelRole, TokenUsage
 from app.tasks.budget import BudgetedChat, BudgetExceeded
 from tests.unit.test_agents_fakes import ScriptedChat
@@ -26,7 +26,12 @@ class MeteredModel:
         return "gpt-4o-mini"
 
     async def complete(
-        self, role: ModelRole, messages: Sequence[Message], *, max_tokens: int | None = None
+        self,
+        role: ModelRole,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
     ) -> Completion:
         self.calls += 1
         if self._fails:

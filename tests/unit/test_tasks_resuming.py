@@ -23,7 +23,7 @@ from app.jobs.retry import Backoff, RetryPolicy
 from app.jobs.runner import JobRunner
 from app.jobs.store import JobStore
 from app.llm.errors import LlmTimeout
-from app.llm.messages import Completion, Message
+from app.llm.messages import Completion, Message, OnToken
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.tasks.handler import TaskHandler
@@ -107,7 +107,9 @@ class Model:
     def model_name(self, role: ModelRole) -> str:
         return "gpt-4o-mini"
 
-    async def complete(self, role: ModelRole, messages: Any, *, max_tokens: int | None = None) -> Completion:
+    async def complete(
+        self, role: ModelRole, messages: Any, *, max_tokens: int | None = None, on_token: OnToken | None = None
+    ) -> Completion:
         what = messages[0].content
         self.asked.append(what)
         if what == self.silent_at:
