@@ -111,9 +111,19 @@ class WorkerLost(ExecutionError):
     retryable = True
 
 
-class CircuitOpen(ExecutionError):
-    """A provider that is known to be down was not asked, so the attempt is not charged; it can be in `retry_after`."""
+class NotAsked(ExecutionError):
+    """A provider that would not have answered was not asked, so the attempt is not charged; it can be in `retry_after`.
+
+    ``reason`` is what the job's history says.
+    """
+
+    reason: ClassVar[str]
+    retryable = True
+
+
+class CircuitOpen(NotAsked):
+    """The provider is known to be down."""
 
     code = "CIRCUIT_OPEN"
     title = "Provider is known to be down"
-    retryable = True
+    reason = "circuit_open"

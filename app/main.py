@@ -13,7 +13,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from pymongo.errors import PyMongoError
 
+from app.agents import routes as agent_routes
+from app.agents.catalogue import Catalogue
+from app.bootstrap.budgets import build_service
 from app.bootstrap.core import Core, build_core
+from app.bootstrap.sessions import build_session_service
 from app.bootstrap.verification import build_verifier, verification_patience
 from app.cancellation import stop
 from app.database.idempotency import Reservations
@@ -24,6 +28,7 @@ from app.effects import routes as effect_routes
 from app.effects.service import EffectService
 from app.errors import OrchestratorError
 from app.events.stream import StreamOver
+from app.governance.budgets import routes as budget_routes
 from app.http.client_address import ClientAddresses
 from app.http.health import HealthCheck, Probe, health_router
 from app.http.idempotency import Idempotency
@@ -37,12 +42,18 @@ from app.identity.keys import KeyRing
 from app.invariants.watch import InvariantWatch
 from app.metrics import routes as metric_routes
 from app.metrics.service import SystemMetrics
+from app.metrics.usage import UsageReport
 from app.observability.logging import configure_logging
 from app.observability.metrics import CONTENT_TYPE, InvariantGauges, Metrics
+from app.replay import routes as recording_routes
+from app.replay.recordings import RecordingService
+from app.sessions import routes as session_routes
 from app.settings import ConfigurationError, Settings, load_settings
+from app.tasks import artifact_routes, review_routes, routing_routes
 from app.tasks import routes as task_routes
 from app.tasks.admission import Admission
 from app.tasks.api import TaskApi
+from app.tasks.artifacts import ArtifactService
 from app.tasks.repository import MOST_COUNTED
 from app.tasks.service import TaskService
 from app.tasks.waiting import TaskWatch
@@ -77,9 +88,16 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
     )
     app.add_exception_handler(StreamOver, _nothing_more)
     app.include_router(task_routes.router)
+    app.include_router(routing_routes.router)
+    app.include_router(artifact_routes.router)
+    app.include_router(recording_routes.router)
+    app.include_router(review_routes.router)
+    app.include_router(agent_routes.router)
     app.include_router(effect_routes.router)
+    app.include_router(session_routes.router)
     app.include_router(dead_letter_routes.router)
     app.include_router(metric_routes.router)
+    app.include_router(budget_routes.router)
     if settings.prometheus_enabled:
         app.include_router(_prometheus_router(metrics))
     _install_edges(app, settings, limiter, tokens, metrics)
@@ -154,9 +172,15 @@ async def _lifespan(
     core = build()
     app.state.core = core
     api = app.state.task_api = _build_task_api(core, tokens)
+    app.state.agents = Catalogue(core.registry, core.settings.mcp_servers)
     app.state.effects = EffectService(core.effects, api.tasks.get)
+    app.state.artifacts = ArtifactService(core.artifacts, api.tasks.get)
+    app.state.recordings = RecordingService(core.artifacts, api.tasks.get)
+    app.state.sessions = build_session_service(core)
     app.state.dead_letters = _build_dead_letters(core, api.tasks)
     app.state.system_metrics = _build_system_metrics(core, app.state.health)
+    app.state.usage = UsageReport(core.rollups, clock=core.clock)
+    app.state.budgets = build_service(core)
     core.signals.start_listening()
     upkeep = asyncio.create_task(_keep_store_ready(core), name="store-upkeep")
     watch = asyncio.create_task(_watch_invariants(core), name="invariants")
@@ -209,12 +233,14 @@ def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
             most_per_tenant=settings.max_tenant_backlog,
         ),
         retries=core.retries,
+        evaluators=core.evaluators.names,
     )
     return TaskApi(
         tasks=service,
         repository=core.repository,
         workers=core.workers,
         signals=core.signals,
+        live=core.live,
         event_tokens=tokens,
         measure_depth=core.doorbell.measure_depth,
         find_circuit=core.circuits.find,

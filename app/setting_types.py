@@ -1,5 +1,7 @@
 """Kinds of values that settings have and the standard library does not."""
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -29,6 +31,39 @@ def _checked_location(value: str) -> str:
     return value
 
 
+def checked_http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("write a URL that begins with http:// or https://")
+    return value.rstrip("/")
+
+
+def _parse_json_object(value: Any) -> Any:
+    """Text as the JSON it is; anything else as it is. The text is never repeated: it may hold keys."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise ValueError('write a JSON object, for instance {"name": {"…": "…"}}')
+    return parsed
+
+
+def _split_names(value: Any) -> Any:
+    """``a,b`` as a set of distributions in the form that package tools compare; None is all of them."""
+    if not isinstance(value, str):
+        return value
+    names = {re.sub(r"[-_.]+", "-", name.strip()).lower() for name in value.split(",") if name.strip()}
+    if names & {"all", "none"} and len(names) > 1:
+        raise ValueError("write `all`, `none` or the names of installed packages with commas between them")
+    return None if names == {"all"} else frozenset(names - {"none"})
+
+
+HttpUrl = Annotated[str, AfterValidator(checked_http_url)]
+PluginNames = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_split_names)]
+JsonObject = BeforeValidator(_parse_json_object)
 Weights = Annotated[Mapping[str, PositiveFloat], NoDecode, BeforeValidator(_split_pairs), Field(max_length=10_000)]
 Counts = Annotated[Mapping[str, PositiveInt], NoDecode, BeforeValidator(_split_pairs), Field(max_length=10_000)]
 ArtifactLocation = Annotated[str, AfterValidator(_checked_location)]

@@ -22,11 +22,16 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from app.context_settings import ContextSettings
 from app.errors import OrchestratorError
+from app.model_settings import ModelSettings
+from app.setting_budgets import BudgetSettings
 from app.setting_conflicts import conflicts_of
-from app.setting_types import ArtifactLocation, Counts, Weights
+from app.setting_evaluation import EvaluationSettings
+from app.setting_plugins import PluginSettings
+from app.setting_types import ArtifactLocation, Counts, HttpUrl, Weights, checked_http_url
 
 
 class ConfigurationError(OrchestratorError):
@@ -78,14 +83,6 @@ def _scheme_of(*allowed: str) -> AfterValidator:
 RedisUrl = Annotated[SecretStr, _scheme_of("redis", "rediss")]
 BrokerUrl = Annotated[SecretStr, _scheme_of(*BROKER_SCHEMES)]
 MongoUri = Annotated[SecretStr, _scheme_of("mongodb", "mongodb+srv")]
-HttpUrl = Annotated[str, AfterValidator(lambda value: _checked_http_url(value))]
-
-
-def _checked_http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("write a URL that begins with http:// or https://")
-    return value.rstrip("/")
 
 
 class ApiKey(BaseModel):
@@ -98,7 +95,7 @@ class ApiKey(BaseModel):
     role: Role
 
 
-class Settings(BaseSettings):
+class Settings(ContextSettings, BudgetSettings, ModelSettings, EvaluationSettings, PluginSettings):
     model_config = SettingsConfigDict(
         env_file=".env", frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
     )
@@ -136,18 +133,7 @@ class Settings(BaseSettings):
         "`https://sqs.eu-central-1.amazonaws.com/123456789012/prod-`; the queue is then neither looked up nor created.",
     )
 
-    # --- models
-    openai_api_key: SecretStr | None = Field(
-        None, description="Key of the model provider. Without one `orchestrate up` starts the simulator."
-    )
-    openai_base_url: HttpUrl | None = Field(
-        None, description="OpenAI-compatible endpoint (gateway, local model, simulator). Default: OpenAI."
-    )
-    llm_peer_model: str = Field("gpt-4o-mini", description="Model that routes tasks.")
-    llm_content_model: str = Field("gpt-4o-mini", description="Model of the ContentAgent.")
-    llm_code_model: str = Field("gpt-4o-mini", description="Model of the CodeAgent.")
-    llm_timeout_sec: float = Field(60.0, gt=0, le=600, description="Longest wait for one model call.")
-    llm_max_tokens: int = Field(2048, ge=16, le=128_000, description="Most tokens one answer may have.")
+    # --- routing
     router_min_confidence: float = Field(
         0.5, ge=0, le=1, description="Below this the router's choice ends in UNKNOWN_TASK_TYPE."
     )
@@ -275,6 +261,13 @@ class Settings(BaseSettings):
     checkpoint_ttl_hours: float = Field(
         168.0, ge=1, le=8760, description="Checkpoints of a task that is still open are deleted so long after the last."
     )
+    recording_max_bytes: int = Field(
+        1024 * 1024,
+        ge=0,
+        le=16 * 1024 * 1024,
+        description="How much text of one run's calls to models and tools is recorded for `orchestrate replay`; 0 "
+        "records nothing.",
+    )
 
     # --- the embedded stack
     data_dir: Path = Field(Path(".orchestrate"), description="Folder of the embedded stores.")
@@ -294,14 +287,14 @@ class Settings(BaseSettings):
     def _origins_are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if origin != "*":
-                _checked_http_url(origin)
+                checked_http_url(origin)
         return value
 
     @field_validator("sqs_queue_url_prefix")
     @classmethod
     def _is_the_beginning_of_a_url(cls, value: str | None) -> str | None:
         if value is not None:
-            _checked_http_url(value)
+            checked_http_url(value)
         return value
 
     @field_validator("api_keys", mode="before")
@@ -389,7 +382,11 @@ def explain(error: ValidationError) -> str:
 
 
 def _variable(location: tuple[int | str, ...]) -> str:
-    return str(location[0]).upper() if location else "settings"
+    if not location:
+        return "settings"
+    # Of a value in JSON also the member, which is a name somebody chose and no secret.
+    member = ".".join(part for part in location[1:] if isinstance(part, str))
+    return f"{str(location[0]).upper()} {member}".rstrip()
 
 
 def _advice(message: str) -> str:

@@ -16,7 +16,9 @@ from tests.processes import VALKEY_DATABASES, Server, start_simulator, start_sto
 _CONNECTING = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _RESOLVING = frozenset({"socket.getaddrinfo", "socket.gethostbyname"})
 _OUR_VARIABLES = frozenset(name.upper() for name in Settings.model_fields)
-_OUR_PREFIXES = ("ORCHESTRATE_", "LANGCHAIN_", "LANGSMITH_", "OPENAI_", "TAVILY_", "AWS_")
+_OUR_PREFIXES = (
+    "ORCHESTRATE_", "LANGCHAIN_", "LANGSMITH_", "OPENAI_", "AZURE_", "ANTHROPIC_", "TAVILY_", "AWS_",
+)  # fmt: skip
 
 
 class NetworkForbidden(BaseException):

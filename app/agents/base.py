@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from app.agents.tools.models import NoTools, Toolbox
 from app.effects.tool import Effects, NoEffects
 from app.errors import Invalid
 from app.llm.messages import Chat, Message, correction
@@ -110,6 +111,7 @@ class AgentTools:
     effects: Effects = field(default_factory=NoEffects)
     checkpoints: "AgentCheckpoints | None" = None
     artifacts: Artifacts = field(default_factory=NoArtifacts)
+    toolbox: Toolbox = field(default_factory=NoTools)
 
 
 class BaseAgent(ABC):

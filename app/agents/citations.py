@@ -17,7 +17,7 @@ def cite(text: str, sources: Sequence[SearchResult]) -> tuple[str, tuple[Citatio
 
     So [2] is always the second citation. Raises `AgentOutputInvalid` for a marker that stands for no source.
     """
-    used = sorted({number for group in _groups(text) for number in _numbers(group)})
+    used = cited_numbers(text)
     invented = [number for number in used if not 1 <= number <= len(sources)]
     if invented:
         raise AgentOutputInvalid(
@@ -25,6 +25,11 @@ def cite(text: str, sources: Sequence[SearchResult]) -> tuple[str, tuple[Citatio
         )
     places = {number: place for place, number in enumerate(used, start=1)}
     return _renumbered(text, places), tuple(_citation(sources[number - 1]) for number in used)
+
+
+def cited_numbers(text: str) -> list[int]:
+    """The sources that the text refers to, ascending and each once; what looks like a marker in code is none."""
+    return sorted({number for group in _groups(text) for number in _numbers(group)})
 
 
 def _groups(text: str) -> list[str]:

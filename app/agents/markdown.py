@@ -1,6 +1,7 @@
 """The few things agents read out of Markdown: fenced code, prose, and a plain summary."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.llm.errors import AgentOutputInvalid
@@ -18,6 +19,7 @@ _MARKER = re.compile(r"\s*\[\d{1,3}(?:\s*[,–-]\s*\d{1,3})*\]")
 _EMPHASIS = re.compile(r"(\*\*|__|\*|`|~~)(?=\S)(.+?)(?<=\S)\1")
 _SENTENCE = re.compile(r".+?[.!?](?=\s|$)", re.DOTALL)
 _SHORTEST_SENTENCE = 20
+_MARKDOWN_TAGS = {"", "md", "markdown"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,47 @@ def code_blocks(markdown: str) -> list[CodeBlock]:
     return _split(markdown)[0]
 
 
+def unwrapped(markdown: str) -> str:
+    """The text itself when the whole answer was put into one fence, as models like to do with Markdown."""
+    blocks = code_blocks(markdown)
+    is_wrapped = len(blocks) == 1 and blocks[0].tag.lower() in _MARKDOWN_TAGS and not prose(markdown)
+    return blocks[0].body if is_wrapped else markdown
+
+
 def prose(markdown: str) -> str:
     """The text outside of fences, closed or not."""
-    return _split(markdown)[1].strip()
+    return "\n".join(line for line in prose_lines(markdown) if line is not None).strip()
 
 
-def _split(markdown: str) -> tuple[list[CodeBlock], str]:
-    blocks, outside = list[CodeBlock](), list[str]()
+def prose_lines(markdown: str) -> list[str | None]:
+    """The lines outside of fences; `None` stands where a fence was."""
+    return _split(markdown)[1]
+
+
+def change_prose(markdown: str, change: Callable[[str], str]) -> str:
+    """The text with what is outside of fences changed. Fences keep what they hold, and begin their line."""
+    done, outside = list[str](), list[str]()
+    opening: re.Match[str] | None = None
+    for line in [*markdown.replace("\r\n", "\n").split("\n"), None]:
+        fence = None if line is None else _FENCE.fullmatch(line)
+        if opening is None and fence is None and line is not None:
+            outside.append(line)
+            continue
+        if outside:
+            done.append(change("\n".join(outside)))
+            outside = []
+        if opening is None:
+            opening = fence
+        elif fence is not None and _closes(fence, opening):
+            opening = None
+        else:
+            fence = None
+        done += [] if line is None else [line if fence is None else line.lstrip()]
+    return "\n".join(done)
+
+
+def _split(markdown: str) -> tuple[list[CodeBlock], list[str | None]]:
+    blocks, outside = list[CodeBlock](), list[str | None]()
     opening: re.Match[str] | None = None
     body: list[str] = []
     for line in markdown.replace("\r\n", "\n").split("\n"):
@@ -55,13 +91,14 @@ def _split(markdown: str) -> tuple[list[CodeBlock], str]:
         if opening is None and fence is None:
             outside.append(line)
         elif opening is None:
+            outside.append(None)
             opening, body = fence, []
         elif fence is None or not _closes(fence, opening):
             body.append(line)
         else:
             blocks += [CodeBlock(opening["tag"].strip(), "\n".join(body))] if "".join(body).strip() else []
             opening = None
-    return blocks, "\n".join(outside)
+    return blocks, outside
 
 
 def _closes(fence: re.Match[str], opening: re.Match[str]) -> bool:

@@ -1,32 +1,76 @@
 """Counts what a run consumes, also when it fails or is cancelled half-way."""
 
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from app.agents.base import AgentTools
+from app.agents.prompt import PromptText
+from app.agents.tools.models import NoTools, Toolbox, ToolDescription, ToolResult
 from app.checkpoints.service import AgentCheckpoints
 from app.effects.tool import Effects, Fire, NoEffects, Performed
-from app.errors import CircuitOpen
+from app.errors import OrchestratorError
 from app.llm.errors import ModelCallError
-from app.llm.messages import A, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.fallback import FallbackChat
+from app.llm.messages import A, Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.prices import Prices
+from app.llm.providers import Chains
 from app.llm.search import SearchResult, WebSearch
-from app.llm.usage import NO_USAGE, ModelRole, TokenUsage
+from app.llm.usage import NO_USAGE, TokenUsage
 
 WEB_SEARCH = "web_search"
+CANCELLED = "CANCELLED"
+
+
+@dataclass(slots=True)
+class ModelUse:
+    """What became of a run's calls to one model; ``last_error`` is the code of the last that failed."""
+
+    usage: TokenUsage = NO_USAGE
+    calls: int = 0
+    failures: int = 0
+    billed: int = 0
+    last_error: str | None = None
+
+    @property
+    def has_answered(self) -> bool:
+        return self.calls > self.failures
 
 
 @dataclass(slots=True)
 class Meter:
-    """One per agent run. Everything is in order of first use."""
+    """One per agent run. Everything is in order of first use.
 
-    usage_by_model: dict[str, TokenUsage] = field(default_factory=dict)
-    calls: int = 0
+    With ``chains`` the run's calls for a role go on to the next model when one fails; every call is counted.
+    """
+
+    chains: Chains | None = None
+    prices: Prices = field(default_factory=Prices)
+    uses: dict[str, ModelUse] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
     _tools: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def usage_by_model(self) -> dict[str, TokenUsage]:
+        return {model: use.usage for model, use in self.uses.items() if use.calls}
 
     @property
     def usage(self) -> TokenUsage:
         return sum(self.usage_by_model.values(), NO_USAGE)
+
+    @property
+    def usd(self) -> float:
+        return self.prices.total(self.usage_by_model)
+
+    @property
+    def unpriced_calls(self) -> int:
+        """Calls that were billed and whose price is not known."""
+        return sum(use.billed for model, use in self.uses.items() if not self.prices.knows(model))
+
+    @property
+    def calls(self) -> int:
+        return sum(use.calls for use in self.uses.values())
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -34,31 +78,57 @@ class Meter:
 
     @property
     def model(self) -> str | None:
-        """The run's model for a single-line record: the first it asked."""
-        return next(iter(self.usage_by_model), None)
+        """The run's model for a single-line record: the first that answered, else the first it asked."""
+        answered = (model for model, use in self.uses.items() if use.has_answered)
+        return next(answered, next(iter(self.usage_by_model), None))
 
     @property
     def tools_used(self) -> tuple[str, ...]:
         return tuple(self._tools)
 
-    def record_call(self, model: str, usage: TokenUsage) -> None:
-        self.calls += 1
-        self.usage_by_model[model] = self.usage_by_model.get(model, NO_USAGE) + usage
+    def record_call(self, model: str, usage: TokenUsage, *, error: str | None = None) -> None:
+        use = self.uses.setdefault(model, ModelUse())
+        use.usage += usage
+        use.calls += 1
+        use.billed += bool(usage.total)
+        if error is not None:
+            use.failures += 1
+            use.last_error = error
+
+    def record_refusal(self, model: str, error: str) -> None:
+        """Nobody was asked, so there is no call to count."""
+        self.uses.setdefault(model, ModelUse()).last_error = error
+
+    def record_prompts(self, messages: Sequence[Message]) -> None:
+        """Note the prompts that messages were rendered from."""
+        for message in messages:
+            if isinstance(message.content, PromptText):
+                self.prompts[message.content.name] = message.content.digest
 
     def record_tool(self, name: str) -> None:
         self._tools[name] = None
 
     def as_document(self) -> dict[str, Any]:
         """What was consumed so far, as it is stored with a checkpoint."""
-        models = [{"model": model, **asdict(usage)} for model, usage in self.usage_by_model.items()]
-        return {"models": models, "calls": self.calls, "tools": list(self._tools)}
+        models = [
+            {"model": model, **asdict(use.usage), "calls": use.calls, "failures": use.failures, "billed": use.billed}
+            for model, use in self.uses.items()
+            if use.calls
+        ]
+        return {"models": models, "calls": self.calls, "tools": list(self._tools), "prompts": self.prompts}
 
     def carry(self, document: Mapping[str, Any]) -> None:
         """Count what an attempt consumed that could not report it any more."""
-        self.calls += document["calls"]
         for entry in document["models"]:
-            usage = TokenUsage(entry["prompt"], entry["completion"], entry["total"])
-            self.usage_by_model[entry["model"]] = self.usage_by_model.get(entry["model"], NO_USAGE) + usage
+            use = self.uses.setdefault(entry["model"], ModelUse())
+            use.usage += TokenUsage(**{one.name: entry.get(one.name, 0) for one in fields(TokenUsage)})
+            use.failures += entry.get("failures", 0)
+            use.billed += entry.get("billed", 0)
+            use.calls += entry.get("calls", 0)
+        # An older version counted the calls of all models together.
+        if (uncounted := document["calls"] - sum(entry.get("calls", 0) for entry in document["models"])) and self.uses:
+            next(iter(self.uses.values())).calls += uncounted
+        self.prompts.update(document.get("prompts", {}))
         for name in document["tools"]:
             self.record_tool(name)
 
@@ -70,10 +140,19 @@ class Meter:
         max_sources: int = 5,
         effects: Effects | None = None,
         checkpoints: AgentCheckpoints | None = None,
+        toolbox: Toolbox | None = None,
     ) -> AgentTools:
         """The given tools, counted by this meter."""
         metered = MeteredEffects(effects, self) if effects else NoEffects()
-        return AgentTools(MeteredChat(chat, self), MeteredSearch(search, self), max_sources, metered, checkpoints)
+        asked = MeteredChat(chat, self)
+        return AgentTools(
+            FallbackChat(asked, self.chains) if self.chains else asked,
+            MeteredSearch(search, self),
+            max_sources,
+            metered,
+            checkpoints,
+            toolbox=MeteredToolbox(toolbox, self) if toolbox else NoTools(),
+        )
 
 
 class MeteredChat:
@@ -81,38 +160,40 @@ class MeteredChat:
         self._chat = chat
         self._meter = meter
 
-    def model_name(self, role: ModelRole) -> str:
+    def model_name(self, role: Asked) -> str:
         return self._chat.model_name(role)
 
     async def complete(
         self,
-        role: ModelRole,
+        role: Asked,
         messages: Sequence[Message],
         *,
         max_tokens: int | None = None,
         on_token: OnToken | None = None,
     ) -> Completion:
+        self._meter.record_prompts(messages)
         return await self._counted(role, self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token))
 
-    async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+        self._meter.record_prompts(messages)
         return await self._counted(role, self._chat.structured(role, messages, schema))
 
-    async def _counted(self, role: ModelRole, call: Awaitable[A]) -> A:
-        model, usage, was_made = self._chat.model_name(role), NO_USAGE, True
+    async def _counted(self, role: Asked, call: Awaitable[A]) -> A:
+        model = self._chat.model_name(role)
         try:
             answer = await call
-            model, usage = answer.model, answer.usage
-            return answer
-        except CircuitOpen:
-            was_made = False
-            raise
         except ModelCallError as error:
-            usage = error.usage
+            self._meter.record_call(model, error.usage, error=error.code)
             raise
-        finally:
-            # In `finally`, so that a cancelled call still shows which model it was asking.
-            if was_made:
-                self._meter.record_call(model, usage)
+        except OrchestratorError as error:
+            self._meter.record_refusal(model, error.code)
+            raise
+        except asyncio.CancelledError:
+            # Also a cancelled call shows which model it was asking.
+            self._meter.record_call(model, NO_USAGE, error=CANCELLED)
+            raise
+        self._meter.record_call(answer.model, answer.usage)
+        return answer
 
 
 class MeteredSearch:
@@ -141,3 +222,21 @@ class MeteredEffects:
     async def perform(self, name: str, arguments: Any, fire: Fire, **options: Any) -> Performed:
         self._meter.record_tool(name)
         return await self._effects.perform(name, arguments, fire, **options)
+
+
+class MeteredToolbox:
+    def __init__(self, toolbox: Toolbox, meter: Meter) -> None:
+        self._toolbox = toolbox
+        self._meter = meter
+
+    @property
+    def names(self) -> Set[str]:
+        return self._toolbox.names
+
+    async def describe(self) -> Sequence[ToolDescription]:
+        return await self._toolbox.describe()
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, step: str | None = None) -> ToolResult:
+        if name in self.names:
+            self._meter.record_tool(name)
+        return await self._toolbox.call(name, arguments, step=step)

@@ -1,27 +1,58 @@
 """Prompts are files. What a user writes is put in once and never looked at for placeholders again."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from string import Template
+from typing import Self
+
+
+class PromptText(str):
+    """A rendered prompt that still knows which prompt it was rendered from, so that a run can tell."""
+
+    __slots__ = ("digest", "name")
+    name: str
+    digest: str
+
+    def __new__(cls, text: str, *, name: str, digest: str) -> Self:
+        rendered = super().__new__(cls, text)
+        rendered.name, rendered.digest = name, digest
+        return rendered
+
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, str]]:
+        # What an agent puts into its answer is copied.
+        return (str(self),), {"name": self.name, "digest": self.digest}
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     text: str
+    name: str = "inline"
 
     @property
     def digest(self) -> str:
         """Tells two versions of a prompt apart in evaluations and logs."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:16]
 
-    def render(self, **values: str) -> str:
+    def render(self, **values: str) -> PromptText:
         """Raises `KeyError` when a placeholder has no value."""
-        return Template(self.text).substitute(values)
+        return PromptText(Template(self.text).substitute(values), name=self.name, digest=self.digest)
+
+
+_replaced: dict[str, Prompt] = {}
+
+
+def replace_prompts(texts: Mapping[str, str]) -> None:
+    """From now on `load_prompt` answers these by name, for a process that tries out changes before it loads agents."""
+    _replaced.update({name: Prompt(text.strip(), name) for name, text in texts.items()})
+    load_prompt.cache_clear()
 
 
 @cache
-def load_prompt(name: str) -> Prompt:
-    """`app/agents/prompts/<name>.md`"""
-    return Prompt(files("app.agents.prompts").joinpath(f"{name}.md").read_text("utf-8").strip())
+def load_prompt(name: str, *, package: str = "app.agents.prompts") -> Prompt:
+    """`<name>.md` in the folder of this package."""
+    if name in _replaced:
+        return _replaced[name]
+    return Prompt(files(package).joinpath(f"{name}.md").read_text("utf-8").strip(), name)

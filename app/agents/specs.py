@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from pydantic import BaseModel
 
+from app.agents.code.contract import CodeData, CodeInputs
+from app.agents.data_analyzer.contract import DataInput, DataOutput
+from app.agents.text_processor.contract import TextInput, TextOutput
 from app.jobs.retry import RetryWish
 from app.llm.usage import ModelRole
 
@@ -61,7 +64,8 @@ BUILT_IN: tuple[AgentSpec, ...] = (
             "What is the difference between weather and climate?",
         ),
         model_role=ModelRole.CONTENT,
-        factory="app.agents.content:ContentAgent",
+        factory="app.agents.content.agent:ContentAgent",
+        cost_class=CostClass.MEDIUM,
     ),
     AgentSpec(
         name="CodeAgent",
@@ -77,7 +81,47 @@ BUILT_IN: tuple[AgentSpec, ...] = (
             "SQL query for the ten largest customers",
         ),
         model_role=ModelRole.CODE,
-        factory="app.agents.code:CodeAgent",
+        factory="app.agents.code.agent:CodeAgent",
+        version="2.0.0",
+        input_model=CodeInputs,
+        output_model=CodeData,
+    ),
+    AgentSpec(
+        name="TextProcessorAgent",
+        agent_type="text",
+        description=(
+            "Works on a text that the user gives: its sentiment (positive or negative), a shorter version of the given "
+            "text, one of several labels, fields that are extracted from it, or a translation into a human language."
+        ),
+        examples=(
+            "Is this comment positive or negative? The room was clean, but nobody answered the phone.",
+            "Classify this ticket as complaint, request or praise: The parcel came a week late.",
+            "Extract the name and the amount from this invoice: Ada Lovelace, 20 EUR.",
+            "Translate this sentence into French: Good morning.",
+        ),
+        model_role=ModelRole.TEXT,
+        factory="app.agents.text_processor.agent:TextProcessorAgent",
+        input_model=TextInput,
+        output_model=TextOutput,
+    ),
+    AgentSpec(
+        name="DataAnalyzerAgent",
+        agent_type="data",
+        description=(
+            "Validates, profiles, counts and groups the rows and columns of a table that is handed in as input, with "
+            "statistics and charts."
+        ),
+        examples=(
+            "Profile the columns of this table",
+            "Group the rows by region and sum the amounts",
+            "Validate the rows of the spreadsheet I handed in",
+        ),
+        model_role=ModelRole.TEXT,
+        factory="app.agents.data_analyzer.agent:DataAnalyzerAgent",
+        timeout=timedelta(seconds=60),
+        input_model=DataInput,
+        output_model=DataOutput,
+        cost_class=CostClass.FREE,
     ),
     AgentSpec(
         name="EchoAgent",
@@ -87,5 +131,6 @@ BUILT_IN: tuple[AgentSpec, ...] = (
         model_role=ModelRole.PEER,
         factory="app.agents.echo:EchoAgent",
         routable=False,
+        cost_class=CostClass.FREE,
     ),
 )

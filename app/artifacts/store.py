@@ -108,6 +108,12 @@ class ArtifactStore:
             with contextlib.suppress(NotFoundError, FileNotFoundError):
                 await obstore.delete_async(self._objects, _path(tenant_id, sha256))
 
+    async def delete_all(self, tenant_id: str) -> None:
+        """Remove every blob of this place, for one that holds few."""
+        async with _translated(tenant_id):
+            async for found in obstore.list(self._objects, prefix=f"{tenant_id}/sha256"):
+                await obstore.delete_async(self._objects, [one["path"] for one in found])
+
     @cached_property
     def _objects(self) -> ObjectStore:
         parts = urlsplit(self._location)

@@ -1,18 +1,23 @@
-"""The worker's model and search, each behind its circuits."""
+"""The worker's models and search, behind their circuits; the models also keep to what their providers allow."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
+from app.agents.metering import Meter
 from app.bootstrap.core import Core
+from app.llm.allowances import SharedWindows
 from app.llm.chat import ChatModels
 from app.llm.circuit_breaker import CircuitBreaker
 from app.llm.circuits import CircuitKey, CircuitPolicy, provider_of
 from app.llm.guarded import SEARCH, GuardedChat, GuardedSearch
 from app.llm.messages import Chat
+from app.llm.pacing import PacedChat, Pacer
+from app.llm.prices import Prices
+from app.llm.providers import models_in
 from app.llm.search import WebSearch
 from app.llm.tavily import SEARCH_TIMEOUT, TAVILY
-from app.llm.usage import ModelRole
 from app.settings import Settings
 
 # A probe's lease is this much longer than the longest call.
@@ -25,6 +30,8 @@ class Guarded:
 
     chat: Chat
     search: WebSearch
+    pacer: Pacer
+    new_meter: Callable[[], Meter]
     breaker: CircuitBreaker | None = None
 
     async def refresh(self) -> None:
@@ -33,16 +40,19 @@ class Guarded:
             await self.breaker.refresh()
 
     async def close(self) -> None:
+        await self.pacer.close()
         if self.breaker is not None:
             await self.breaker.close()
 
 
 def guard(core: Core, chat: ChatModels, search: WebSearch) -> Guarded:
-    settings = core.settings
+    settings, pacer = core.settings, _pacer(core.settings)
+    paced = PacedChat(chat, pacer, chat.model_of, max_tokens=settings.llm_max_tokens)
+    new_meter = partial(Meter, chat.chains, Prices(settings.llm_prices))
     if not settings.circuit_failures:
-        return Guarded(chat, search)
+        return Guarded(paced, search, pacer, new_meter)
     searching = provider_of(settings.tavily_base_url or TAVILY)
-    keys = {CircuitKey(chat.provider, chat.model_name(role)) for role in ModelRole}
+    keys = {chat.circuit_of(model) for model in models_in(chat.chains)}
     if search.available:
         keys.add(CircuitKey(searching, SEARCH))
 
@@ -54,10 +64,17 @@ def guard(core: Core, chat: ChatModels, search: WebSearch) -> Guarded:
     show(())
     breaker = CircuitBreaker(core.circuits, _policy(settings), clock=core.clock, on_change=show)
     return Guarded(
-        GuardedChat(chat, breaker, provider=chat.provider),
+        GuardedChat(paced, breaker, chat.circuit_of),
         GuardedSearch(search, breaker, provider=searching) if search.available else search,
+        pacer,
+        new_meter,
         breaker,
     )
+
+
+def _pacer(settings: Settings) -> Pacer:
+    shared = SharedWindows(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    return Pacer(settings.llm_rate_limits, shared=shared)
 
 
 def _policy(settings: Settings) -> CircuitPolicy:

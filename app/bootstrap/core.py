@@ -1,7 +1,7 @@
 """The composition root: builds clients, repositories and services once, for the API, the workers and the tests."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import structlog
@@ -9,7 +9,8 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
-from app.agents.registry import Registry
+from app.agents.registry import Registry, build_registry
+from app.artifacts.store import ArtifactStore
 from app.checkpoints import models as checkpoints
 from app.clock import Clock
 from app.database import idempotency as idempotency_store
@@ -20,7 +21,11 @@ from app.database.store_clock import StoreClock
 from app.deadletters import repository as dead_letters
 from app.effects import ledger
 from app.effects.ledger import EffectLedger
+from app.events.live import LiveLog
 from app.events.signals import Signals, connect_redis
+from app.governance.budgets import ledger as budget_ledger
+from app.governance.budgets import repository as budget_repository
+from app.governance.evaluation.plugins import Evaluators, load_evaluators
 from app.jobs import workers
 from app.jobs.broker import PROCESS_TASK, TASK_QUEUE, create_celery
 from app.jobs.doorbell import Doorbell
@@ -33,6 +38,7 @@ from app.llm.circuit_store import CircuitStore
 from app.metrics import rollups
 from app.observability.metrics import Metrics
 from app.sessions import messages
+from app.sessions import repository as sessions
 from app.sessions.messages import MessageLog
 from app.settings import Settings
 from app.tasks import repository
@@ -48,11 +54,14 @@ INDEXES = (
     *workers.INDEXES,
     *rollups.INDEXES,
     *messages.INDEXES,
+    *sessions.INDEXES,
     *idempotency_store.INDEXES,
     *ledger.INDEXES,
     *dead_letters.INDEXES,
     *circuit_store.INDEXES,
     *checkpoints.INDEXES,
+    *budget_ledger.INDEXES,
+    *budget_repository.INDEXES,
 )
 
 
@@ -66,6 +75,7 @@ class Core:
     clock: StoreClock
     redis: Redis | None
     signals: Signals
+    live: LiveLog
     doorbell: Doorbell
     registry: Registry
     metrics: Metrics
@@ -79,6 +89,8 @@ class Core:
     effects: EffectLedger
     retries: RetryPolicies
     circuits: CircuitStore
+    artifacts: ArtifactStore
+    evaluators: Evaluators
 
     def documents(self, collection: str) -> Documents:
         return Documents(self.database[collection])
@@ -104,6 +116,7 @@ class Core:
         # It waits for its thread, which must not hold up the loop.
         await asyncio.to_thread(self.doorbell.close)
         await self.signals.close()
+        await self.live.close()
         if self.redis is not None:
             await self.redis.aclose()
         await self.client.close()
@@ -122,17 +135,17 @@ def build_core(
     """
     client = client or connect(settings)
     database = database_of(client, settings)
-    clock, registry = StoreClock(), registry or Registry()
+    clock, registry = StoreClock(), registry or _build_registry(settings)
     tasks = Documents(database[TASKS])
     redispatch = timedelta(seconds=settings.redispatch_sec)
-    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
     return Core(
         settings=settings,
         client=client,
         database=database,
         clock=clock,
-        redis=connect_redis(redis_url) if redis_url else None,
-        signals=Signals(connect_redis(redis_url) if redis_url else None),
+        redis=_connect_redis(settings),
+        signals=Signals(_connect_redis(settings)),
+        live=LiveLog(_connect_redis(settings)),
         doorbell=_build_doorbell(settings, metrics),
         registry=registry,
         metrics=metrics,
@@ -142,11 +155,31 @@ def build_core(
         recovery=Recovery(tasks, clock=clock, redispatch=redispatch),
         repository=TaskRepository(tasks),
         workers=WorkerDirectory(Documents(database[workers.COLLECTION]), clock=clock),
-        messages=MessageLog(Documents(database[messages.COLLECTION])),
+        messages=_build_messages(settings, database),
         effects=_build_effects(settings, database, clock),
         retries=RetryPolicies(_default_retries(settings), registry),
         circuits=CircuitStore(Documents(database[circuit_store.COLLECTION]).of_tenant(workers.SYSTEM_TENANT)),
+        artifacts=ArtifactStore(settings.artifact_location),
+        evaluators=_build_evaluators(settings),
     )
+
+
+def _connect_redis(settings: Settings) -> Redis | None:
+    return connect_redis(settings.redis_url.get_secret_value()) if settings.redis_url else None
+
+
+def _build_registry(settings: Settings) -> Registry:
+    registry = build_registry(settings)
+    for plugin in registry.list_broken():
+        log.warning("plugin.left_out", **asdict(plugin))
+    return registry
+
+
+def _build_evaluators(settings: Settings) -> Evaluators:
+    specs, broken = load_evaluators(settings.agent_plugins)
+    for reason in broken:
+        log.warning("plugin.left_out", reason=reason)
+    return Evaluators(specs)
 
 
 def _default_retries(settings: Settings) -> RetryPolicy:
@@ -167,6 +200,11 @@ def _build_store(settings: Settings, tasks: Documents, clock: Clock) -> JobStore
         redispatch=timedelta(seconds=settings.redispatch_sec),
         priority_step=timedelta(seconds=settings.priority_step_sec),
     )
+
+
+def _build_messages(settings: Settings, database: Database) -> MessageLog:
+    lifetime = timedelta(days=settings.session_ttl_days)
+    return MessageLog(Documents(database[messages.COLLECTION]), lifetime=lifetime)
 
 
 def _build_effects(settings: Settings, database: Database, clock: Clock) -> EffectLedger:

@@ -1,23 +1,28 @@
 """What a worker adds to the core: models, agents, the runner, the heartbeat and the upkeep. Heavy imports live here."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 import structlog
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
+from app.agents.tools.toolbox import Toolboxes
 from app.artifacts.store import ArtifactStore
+from app.bootstrap.budgets import build_ledger
 from app.bootstrap.circuits import Guarded, guard
 from app.bootstrap.core import Core, build_core
+from app.bootstrap.handling import build_handler
 from app.bootstrap.retention import build_retention
+from app.bootstrap.toolboxes import build_toolboxes
 from app.checkpoints.models import COLLECTION as CHECKPOINTS
 from app.checkpoints.service import Checkpoints
 from app.database.client import connect_blocking
 from app.database.documents import Document, Documents
+from app.events.publishing import LivePublisher
 from app.ids import new_id
 from app.jobs import lock, permits
 from app.jobs.dispatch import Dispatcher
@@ -59,6 +64,8 @@ class Execution:
     search: WebSearch
     guarded: Guarded
     checkpoints: Checkpoints
+    toolboxes: Toolboxes
+    publisher: LivePublisher
     runner: JobRunner
     reconciler: Reconciler
     reminders: Reminders
@@ -100,14 +107,18 @@ class Execution:
             log.debug("clock.not_synchronised", error=type(error).__name__)
 
     async def close(self) -> None:
+        # Beside the rest: a program among the tools may take seconds to end.
+        closing_tools = asyncio.ensure_future(self.toolboxes.close())
         await self.reminders.close()
         await self.upkeep.close()
         await self.guarded.close()
         await self.chat.aclose()
         await self.search.aclose()
         await self.checkpoints.close()
+        await self.publisher.close()
         await self.core.close()
         self.blocking_client.close()
+        await closing_tools
 
 
 async def build_execution(settings: Settings, *, registry: Registry | None = None) -> Execution:
@@ -122,13 +133,20 @@ async def build_execution(settings: Settings, *, registry: Registry | None = Non
     checkpoints = _build_checkpoints(core)
     aftermath = TaskAftermath(core.signals, conversation, reminders, core.metrics, checkpoints, clock=core.clock)
     dispatcher = _build_dispatcher(core)
-    runner = _build_runner(core, dispatcher, guarded, checkpoints, aftermath)
+    for plugin in core.registry.load_plugged_in():
+        log.warning("plugin.agent_broken", **asdict(plugin))
+    toolboxes = build_toolboxes(core.registry, settings.mcp_servers)
+    publisher = LivePublisher(core.live, tokens=settings.stream_tokens, on_first_token=core.metrics.first_token_seen)
+    handler = build_handler(core, guarded, checkpoints, toolboxes, publisher)
+    runner = _build_runner(core, dispatcher, handler, aftermath)
     return Execution(
         core=core,
         chat=chat,
         search=search,
         guarded=guarded,
         checkpoints=checkpoints,
+        toolboxes=toolboxes,
+        publisher=publisher,
         runner=runner,
         reconciler=_build_reconciler(core, runner, aftermath),
         reminders=reminders,
@@ -173,22 +191,8 @@ def _build_checkpoints(core: Core) -> Checkpoints:
     )
 
 
-def _build_runner(
-    core: Core, dispatcher: Dispatcher, guarded: Guarded, checkpoints: Checkpoints, aftermath: TaskAftermath
-) -> JobRunner:
+def _build_runner(core: Core, dispatcher: Dispatcher, handler: TaskHandler, aftermath: TaskAftermath) -> JobRunner:
     settings = core.settings
-    handler = TaskHandler(
-        core.registry,
-        PeerAgent(core.registry, minimum_confidence=settings.router_min_confidence),
-        chat=guarded.chat,
-        search=guarded.search,
-        max_sources=settings.web_search_max_results,
-        effects=core.effects,
-        retries=core.retries,
-        checkpoints=checkpoints,
-        clock=core.clock,
-    )
-
     return JobRunner(
         core.store,
         dispatcher,
@@ -248,6 +252,7 @@ def _build_upkeep(
             conversation.complete_counted,
             retention.delete_batches,
             checkpoints.remove_expired,
+            build_ledger(core).close_abandoned,
         ],
         stand_in=sweeper.stand_in,
         interval=interval,

@@ -6,7 +6,9 @@ from app.bootstrap.core import Core
 from app.effects import ledger as effects
 from app.jobs.models import Status
 from app.jobs.retention import DeleteBelongings, Retention, Rule, by_task_id
+from app.replay.recordings import delete_recordings_of
 from app.settings import Settings
+from app.tasks.artifacts import delete_artifacts_of
 
 
 def build_retention(core: Core) -> Retention:
@@ -18,6 +20,8 @@ def belongings_of(core: Core) -> list[DeleteBelongings]:
     return [
         lambda jobs: core.messages.delete_of(job.id for job in jobs),
         by_task_id(core.documents(effects.COLLECTION)),
+        delete_artifacts_of(core.tasks, core.artifacts),
+        delete_recordings_of(core.artifacts),
     ]
 
 

@@ -30,9 +30,10 @@ class Address:
         return Server(running.api_url if running else DEFAULT_URL, api_key=key or _local_key(settings))
 
 
-def settings_of(running: Manifest | None) -> Settings:
-    """What the processes of a running stack have; without one, what is configured."""
-    return load_settings(**{name.lower(): value for name, value in running.environment.items()} if running else {})
+def settings_of(running: Manifest | None, **changed: object) -> Settings:
+    """What the processes of a running stack have; without one, what is configured. ``changed`` comes before both."""
+    known = {name.lower(): value for name, value in running.environment.items()} if running else {}
+    return load_settings(**{**known, **changed})
 
 
 def _local_key(settings: Settings) -> str | None:

@@ -17,18 +17,20 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 5
     ALREADY_RUNNING = 6
     AWAITING_APPROVAL = 7
+    DIVERGED = 8
     INTERRUPTED = 130
 
 
 MEANINGS = {
     ExitCode.OK: "Done: the task completed, every check passed, the stack stopped cleanly.",
-    ExitCode.FAILED: "The task failed, a check failed, or a part of the stack did not start.",
+    ExitCode.FAILED: "The task failed, a check failed, a replay differs, or a part of the stack did not start.",
     ExitCode.USAGE: "Wrong usage, wrong configuration, or input the server refused.",
     ExitCode.CANCELLED: "The task was cancelled.",
     ExitCode.STILL_RUNNING: "Gave up waiting after --timeout; the task goes on.",
     ExitCode.UNAVAILABLE: "The server cannot be reached or cannot serve now; try again.",
     ExitCode.ALREADY_RUNNING: "A stack is already running on this data folder.",
     ExitCode.AWAITING_APPROVAL: "The task waits for somebody's approval.",
+    ExitCode.DIVERGED: "The replayed agent asked for something that was not recorded.",
     ExitCode.INTERRUPTED: "Ctrl-C while following; the task goes on.",
 }
 

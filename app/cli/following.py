@@ -33,11 +33,17 @@ Watch = Callable[[TaskEvent], None]
 
 
 class Follower:
-    """Gives up with `ServerUnreachable` when the server has not answered for the whole of `patience`."""
+    """Gives up with `ServerUnreachable` when the server has not answered for the whole of `patience`.
 
-    def __init__(self, server: Server, task_id: str, *, patience: timedelta = timedelta(seconds=60)) -> None:
+    Without `live` only status changes are asked for.
+    """
+
+    def __init__(
+        self, server: Server, task_id: str, *, live: bool = True, patience: timedelta = timedelta(seconds=60)
+    ) -> None:
         self._server = server
         self._task_id = task_id
+        self._live = live
         self._patience = patience.total_seconds()
         self._last_id = ""
         self._pause = _FIRST_PAUSE
@@ -69,7 +75,7 @@ class Follower:
         return False
 
     async def _events(self) -> AsyncGenerator[TaskEvent, None]:
-        async with aclosing(self._server.events(self._task_id, after=self._last_id)) as stream:
+        async with aclosing(self._server.events(self._task_id, after=self._last_id, live=self._live)) as stream:
             async for event in stream:
                 self._hear()
                 self._last_id = event.id or self._last_id

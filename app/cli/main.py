@@ -8,12 +8,15 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from app.cli import dead_letters, tasks
+from app.cli import agents, budgets, dead_letters, routing, sessions, tasks
 from app.cli.address import Address
 from app.cli.demo import run_demo
 from app.cli.doctor import examine, print_checks
 from app.cli.exit_codes import ExitCode, code_of_error
+from app.cli.replay import replay
+from app.cli.simulate import ScenarioOption, SeedOption, simulate, simulation_of
 from app.cli.task import Manner, Submission, run_task, text_or_stdin
+from app.cli.task_input import read_input
 from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption
 from app.cli.terminal import clean, debugging, err, out
 from app.cli.up import run_stack
@@ -33,7 +36,14 @@ app = typer.Typer(
     help="A durable backend for AI agents: run the stack, give it tasks, look after it.",
 )
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(agents.app, name="agents")
+app.add_typer(routing.app, name="routing")
+app.add_typer(sessions.app, name="sessions")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(budgets.app, name="budgets")
+app.command()(budgets.usage)
+
+app.command()(simulate)
 
 ConcurrencyOption = Annotated[int | None, typer.Option(min=1, help="Jobs per worker. Default: WORKER_SLOTS.")]
 
@@ -55,6 +65,8 @@ def up(
     data_dir: DataDirOption = None,
     workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 1,
     concurrency: ConcurrencyOption = None,
+    scenario: ScenarioOption = None,
+    seed: SeedOption = 0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show every log line of every part.")] = False,
 ) -> None:
     """Run the whole stack until Ctrl-C; what is not configured by URL is embedded."""
@@ -64,14 +76,16 @@ def up(
         port=settings.api_port if port is None else port,
         workers=workers,
         concurrency=concurrency,
+        simulation=simulation_of(scenario, seed) if scenario else None,
     )
     raise typer.Exit(asyncio.run(run_stack(options, settings, console=out, verbose=verbose)))
 
 
 @app.command()
-def demo() -> None:
+def demo(scenario: ScenarioOption = None, seed: SeedOption = 0) -> None:
     """Start a throw-away stack with the simulator, run three tasks, show the results, stop."""
-    raise typer.Exit(asyncio.run(run_demo(out)))
+    simulation = simulation_of(scenario, seed) if scenario else None
+    raise typer.Exit(asyncio.run(run_demo(out, simulation=simulation)))
 
 
 @app.command()
@@ -112,6 +126,10 @@ def task(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to do, in plain words; - reads standard input.")],
     agent: Annotated[str | None, typer.Option(help="Skip the routing and give it to this agent.")] = None,
     session: Annotated[str | None, typer.Option(help="Go on with this session.")] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=VALUE", help="Typed input, repeatable: NAME=@FILE and @FILE.json too."),
+    ] = None,
     server: ServerOption = None,
     api_key: KeyOption = None,
     data_dir: DataDirOption = None,
@@ -120,9 +138,12 @@ def task(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for the end, or print the id.")] = True,
 ) -> None:
     """Submit a task, follow it and print the result."""
-    submission = Submission(text_or_stdin(text), agent, session)
+    submission = Submission(text_or_stdin(text), agent, session, read_input(given or ()))
     manner = Manner(follow=follow, as_json=as_json, timeout=timeout)
     raise typer.Exit(run_task(Address(server, api_key, data_dir), submission, manner))
+
+
+app.command()(replay)
 
 
 @app.command()

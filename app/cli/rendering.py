@@ -27,6 +27,7 @@ def print_task(console: Console, task: Json) -> None:
     _line(console, "task", task.get("task_id"))
     _line(console, "routing", _routing(task))
     _line(console, "error", _error(task))
+    _line(console, "waits", (task.get("hold") or {}).get("message"))
     _line(console, "cost", _cost(task))
     _print_result(console, task.get("result") or {})
 
@@ -66,6 +67,26 @@ def print_dead_letter(console: Console, letter: Json) -> None:
         why = f" ({entry['error'].get('type')})" if entry.get("error") else ""
         told = f"{entry.get('seq'):>4}  {entry.get('at')}  {entry.get('status'):10} {entry.get('reason')}{why}"
         console.print(Text(clean(told), style="dim"))
+
+
+def print_sessions(console: Console, sessions: Iterable[Json]) -> None:
+    layout = "{:36}  {:11}  {:11}  {}"
+    _print_row(console, layout.format("session", "active", "expires", "summary"), "bold")
+    for session in sessions:
+        summary = "yes" if session.get("has_summary") else "no"
+        times = (_when(session, "last_activity_at"), _when(session, "expires_at"))
+        _print_row(console, layout.format(clean(session.get("session_id")), *times, summary))
+
+
+def print_session(console: Console, session: Json) -> None:
+    _print_row(console, f"session {clean(session.get('session_id'))}", "bold")
+    for name, field in (("begun", "created_at"), ("active", "last_activity_at"), ("expires", "expires_at")):
+        _line(console, name, session.get(field))
+    _line(console, "tasks", session.get("task_count"))
+    _line(console, "messages", str(session.get("message_count")))
+    _line(console, "summary", "of older turns" if session.get("has_summary") else "none yet")
+    cost = session.get("cost") or {}
+    _line(console, "cost", f"{cost.get('tokens')} tokens, ${cost.get('usd') or 0:.6f}")
 
 
 def print_effects(console: Console, effects: Iterable[Json]) -> None:
@@ -140,6 +161,11 @@ def _print_result(console: Console, result: Json) -> None:
     if body:
         console.print()
         console.print(_body(console, body, result.get("code_language")))
+    for artifact in result.get("artifacts") or ():
+        told = f"  {artifact.get('name')} - {artifact.get('size')} bytes, {artifact.get('sha256')}"
+        console.print(Text(clean(told)))
+    for note in result.get("notes") or ():
+        console.print(Text(f"  {clean(note)}", style="dim"))
     for number, citation in enumerate(result.get("citations") or (), start=1):
         console.print(Text(f"  [{number}] {clean(citation.get('title'))} - {clean(citation.get('url'))}"))
 

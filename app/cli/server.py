@@ -65,6 +65,13 @@ class Server:
         headers = {"Idempotency-Key": idempotency_key}
         return await self._call("POST", "/v1/agent/execute", json=body, headers=headers)
 
+    async def route(self, body: Json, *, idempotency_key: str) -> Json:
+        headers = {"Idempotency-Key": idempotency_key}
+        return await self._call("POST", "/v1/agent/route", json=body, headers=headers)
+
+    async def clarify(self, task_id: str, body: Json) -> Json:
+        return await self._call("POST", _path(task_id, "/clarify"), json=body)
+
     async def get_task(self, task_id: str, *, wait: int = 0) -> Json:
         return await self._call("GET", _path(task_id), params={"wait": wait} if wait else {})
 
@@ -99,11 +106,46 @@ class Server:
     async def redrive_many(self, body: Json) -> Json:
         return await self._call("POST", "/v1/dead-letters/redrive", json=body)
 
-    async def events(self, task_id: str, *, after: str = "") -> AsyncGenerator[ServerSentEvent, None]:
-        """The task's events after the one with that id. Raises `httpx.TransportError` when the connection breaks and
-        `NoEventStream` when the answer is something else."""
+    async def list_recordings(self, task_id: str) -> Json:
+        return await self._call("GET", _path(task_id, "/recordings"))
+
+    async def get_recording(self, task_id: str, sha256: str) -> Json:
+        return await self._call("GET", _path(task_id, f"/recordings/{quote(sha256, safe='')}"))
+
+    async def list_sessions(self, filters: Mapping[str, str | int]) -> Json:
+        return await self._call("GET", "/v1/sessions", params=dict(filters))
+
+    async def get_session(self, session_id: str) -> Json:
+        return await self._call("GET", _session_path(session_id))
+
+    async def delete_session(self, session_id: str) -> Json:
+        return await self._call("DELETE", _session_path(session_id))
+
+    async def raise_budget(self, task_id: str, body: Json) -> Json:
+        return await self._call("POST", _path(task_id, "/budget"), json=body)
+
+    async def list_budgets(self) -> Json:
+        return await self._call("GET", "/v1/budgets")
+
+    async def put_budget(self, scope: str, name: str, body: Json) -> Json:
+        return await self._call("PUT", _budget_path(scope, name), json=body)
+
+    async def delete_budget(self, scope: str, name: str) -> Json:
+        return await self._call("DELETE", _budget_path(scope, name))
+
+    async def usage(self, filters: Mapping[str, str]) -> Json:
+        return await self._call("GET", "/v1/usage", params=dict(filters))
+
+    async def events(
+        self, task_id: str, *, after: str = "", live: bool = True
+    ) -> AsyncGenerator[ServerSentEvent, None]:
+        """The task's events after the one with that id, with or without the `live` ones.
+
+        Raises `httpx.TransportError` when the connection breaks and `NoEventStream` when the answer is something else.
+        """
         headers = {"Last-Event-ID": after} if after else {}
-        async with aconnect_sse(self._client, "GET", _path(task_id, "/events"), headers=headers) as source:
+        path, params = _path(task_id, "/events"), {} if live else {"live": "false"}
+        async with aconnect_sse(self._client, "GET", path, params=params, headers=headers) as source:
             if source.response.is_error:
                 await source.response.aread()
                 raise (
@@ -124,7 +166,7 @@ class Server:
             raise unreachable(self.url, error) from error
         if response.is_error:
             raise _problem(response)
-        return _object(response)
+        return {} if response.status_code == 204 else _object(response)
 
 
 def unreachable(url: str, error: Exception) -> ServerUnreachable:
@@ -147,6 +189,14 @@ def _path(task_id: str, rest: str = "") -> str:
 
 def _dead_letter_path(task_id: str, rest: str = "") -> str:
     return f"/v1/dead-letters/{quote(task_id, safe='')}{rest}"
+
+
+def _session_path(session_id: str) -> str:
+    return f"/v1/sessions/{quote(session_id, safe='')}"
+
+
+def _budget_path(scope: str, name: str) -> str:
+    return f"/v1/budgets/{quote(scope, safe='')}/{quote(name, safe='')}"
 
 
 def _object(response: httpx.Response) -> Json:

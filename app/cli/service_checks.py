@@ -1,41 +1,74 @@
 """What `orchestrate doctor` asks over HTTP: the model endpoint, the search and the API."""
 
+from collections.abc import Coroutine, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from app.cli.check import Check, fail, ok, warn
 from app.devstack.stack import SIMULATOR_KEY
+from app.llm.providers import Provider, chains_of, models_in, providers_of
+from app.model_names import OPENAI
 from app.settings import SearchProvider, Settings
 
-OPENAI, TAVILY = "https://api.openai.com/v1", "https://api.tavily.com"
+TAVILY = "https://api.tavily.com"
+# What the SDK sends with every call.
+ANTHROPIC_VERSION = "2026-10-21"
 _SECONDS = 4.0
 
 
+def check_models(settings: Settings) -> dict[str, Coroutine[Any, Any, Check]]:
+    """A question about each provider whose models may be asked, by the name of its check."""
+    providers = providers_of(settings)
+    names = dict.fromkeys(model.provider for model in models_in(chains_of(settings)))
+    questions = {f"model {name}": check_provider(f"model {name}", providers[name]) for name in names if name != OPENAI}
+    return {"model": check_model(settings), **questions} if OPENAI in names else questions
+
+
 async def check_model(settings: Settings) -> Check:
-    """Whether the key opens the endpoint: the list of models costs nothing."""
+    """Whether the key opens the endpoint of the provider `openai`."""
     if settings.openai_api_key is None and settings.openai_base_url is None:
         return warn(
             "model", "no OPENAI_API_KEY: `orchestrate up` uses the simulator", "set OPENAI_API_KEY for real answers"
         )
-    base = settings.openai_base_url or OPENAI
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
-    answer = await _get(f"{base}/models", key)
+    return await check_provider("model", providers_of(settings)[OPENAI])
+
+
+async def check_provider(name: str, provider: Provider) -> Check:
+    """Whether the key opens the endpoint: the list of models costs nothing."""
+    key = provider.api_key.get_secret_value() if provider.api_key else ""
+    if not key and provider.name != OPENAI:
+        return fail(name, f"{provider.base_url}: no key", f"set {provider.key_setting}")
+    url, headers = _list_of_models(provider, key)
+    answer = await _get(url, headers)
     if isinstance(answer, str):
-        return fail("model", f"{base}: {answer}", "correct OPENAI_BASE_URL, or look at the network and the provider")
-    return _judged_model(base, answer.status_code, simulated=key == SIMULATOR_KEY)
+        advice = f"correct {provider.url_setting}, or look at the network and the provider"
+        return fail(name, f"{provider.base_url}: {answer}", advice)
+    return _judged_model(name, provider, answer.status_code, simulated=key == SIMULATOR_KEY)
 
 
-def _judged_model(base: str, status: int, *, simulated: bool) -> Check:
+def _list_of_models(provider: Provider, key: str) -> tuple[str, dict[str, str]]:
+    match provider.name:
+        case "anthropic":
+            return f"{provider.base_url}/v1/models", {**_bearer(key), "anthropic-version": ANTHROPIC_VERSION}
+        case "azure":
+            return f"{provider.base_url}/openai/models?api-version={provider.api_version}", {"api-key": key}
+        case _:
+            return f"{provider.base_url}/models", _bearer(key)
+
+
+def _judged_model(name: str, provider: Provider, status: int, *, simulated: bool) -> Check:
+    base = provider.base_url
     if status in {401, 403}:
-        return fail(
-            "model", f"{base} refused the key (HTTP {status})", "check OPENAI_API_KEY: wrong, expired or revoked"
-        )
+        advice = f"check {provider.key_setting}: wrong, expired or revoked"
+        return fail(name, f"{base} refused the key (HTTP {status})", advice)
     if status == 429:
-        return warn("model", f"{base} limits the rate or the quota is used up", "look at the provider's billing page")
+        return warn(name, f"{base} limits the rate or the quota is used up", "look at the provider's billing page")
     if status >= 400:
-        return warn("model", f"{base}/models answers HTTP {status}", "see that OPENAI_BASE_URL ends as it should (/v1)")
-    return ok("model", f"{base} answers{' (SIMULATOR)' if simulated else ''}")
+        advice = f"see that {provider.url_setting} ends as it should{' (/v1)' if provider.name == OPENAI else ''}"
+        return warn(name, f"{base} answers HTTP {status} to the question for its models", advice)
+    return ok(name, f"{base} answers{' (SIMULATOR)' if simulated else ''}")
 
 
 async def check_search(settings: Settings) -> Check:
@@ -45,7 +78,7 @@ async def check_search(settings: Settings) -> Check:
         return warn("search", "no TAVILY_API_KEY: content comes without sources", "set TAVILY_API_KEY")
     base = settings.tavily_base_url or TAVILY
     # The account page, because a search would cost a credit; that the simulator has none is an answer too.
-    answer = await _get(f"{base}/usage", settings.tavily_api_key.get_secret_value())
+    answer = await _get(f"{base}/usage", _bearer(settings.tavily_api_key.get_secret_value()))
     if isinstance(answer, str):
         return fail("search", f"{base}: {answer}", "correct TAVILY_BASE_URL, or turn it off: WEB_SEARCH_PROVIDER=none")
     if answer.status_code in {401, 403}:
@@ -64,10 +97,13 @@ async def check_api(url: str) -> Check:
     return ok("api", f"{url} is ready")
 
 
-async def _get(url: str, key: str = "") -> httpx.Response | str:
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+async def _get(url: str, headers: Mapping[str, str] | None = None) -> httpx.Response | str:
     """The answer, or in a word why there is none."""
     local = urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         async with httpx.AsyncClient(timeout=_SECONDS, trust_env=not local) as client:
             return await client.get(url, headers=headers)

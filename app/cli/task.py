@@ -2,16 +2,15 @@
 
 import asyncio
 import sys
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from rich.console import Console
 from rich.text import Text
 
 from app.cli.address import Address
 from app.cli.exit_codes import ExitCode, code_of_status
-from app.cli.following import Follower, TaskEvent
+from app.cli.following import Follower
 from app.cli.interruption import Interrupted, run_interruptibly
+from app.cli.progress import Progress
 from app.cli.rendering import print_json, print_task
 from app.cli.server import Json, Server
 from app.cli.terminal import clean, err, out
@@ -24,10 +23,11 @@ class Submission:
     text: str
     agent: str | None = None
     session_id: str | None = None
+    given: Json = field(default_factory=dict)
 
     @property
     def body(self) -> Json:
-        optional = {"agent": self.agent, "session_id": self.session_id}
+        optional = {"agent": self.agent, "session_id": self.session_id, "input": self.given}
         return {"task": self.text} | {name: value for name, value in optional.items() if value}
 
 
@@ -36,36 +36,6 @@ class Manner:
     follow: bool = True
     as_json: bool = False
     timeout: float | None = None
-
-
-class Progress:
-    """A spinner with the latest status on a terminal, one plain line per event elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._spinner = console.status("submitted") if console.is_terminal else None
-
-    def shown(self) -> AbstractContextManager[object]:
-        return self._spinner or nullcontext()
-
-    def watch(self, event: TaskEvent) -> None:
-        line = described(event)
-        if line is None:
-            return
-        if self._spinner is not None:
-            self._spinner.update(Text(line))
-        self._console.print(Text(line, style="dim"))
-
-
-def described(event: TaskEvent) -> str | None:
-    """One line for people, or None for what is too small to mention (tokens)."""
-    if event.status is not None:
-        error = event.data.get("error_type")
-        return clean(f"{event.status}{f' ({error})' if error else ''}")
-    if event.kind in {"message", "token"}:
-        return None
-    details = (event.data.get(name) for name in ("agent_name", "agent_role", "tool", "name", "status"))
-    return clean(" ".join([f"{event.kind}:", *(str(detail) for detail in details if detail)]))
 
 
 class TaskRun:
@@ -92,7 +62,7 @@ class TaskRun:
         try:
             async with asyncio.timeout(self._manner.timeout):
                 with progress.shown():
-                    task = await Follower(server, task_id).follow(progress.watch)
+                    task = await Follower(server, task_id, live=progress.is_live).follow(progress.watch)
         except TimeoutError:
             err.print(Text(f"still running after {self._manner.timeout} s; {ways_on(task_id)}"))
             return ExitCode.STILL_RUNNING

@@ -115,6 +115,24 @@ def retry(
 
 
 @app.command()
+def clarify(
+    task_id: TaskId,
+    agent: Annotated[str | None, typer.Option(help="The agent that shall do it.")] = None,
+    text: Annotated[str | None, typer.Option(help="More words; the task is routed again with them.")] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which agent a task is for that waits for this, by its name or in other words."""
+    if (agent is None) == (text is None):
+        raise Invalid("give either --agent or --text")
+    body: Json = {"agent": agent} if agent is not None else {"text": text}
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.clarify(task_id, body))
+    _print_answer(answer, as_json=as_json, otherwise=f"{task_id} goes on")
+
+
+@app.command()
 def why(
     task_id: TaskId,
     server: ServerOption = None,

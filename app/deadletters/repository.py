@@ -10,7 +10,7 @@ from app.database.indexes import Index
 from app.deadletters.models import DeadLetterQuery, Failure, Plan
 from app.http.idempotency import LIFETIME
 from app.http.pagination import Cursor
-from app.jobs.models import Status
+from app.jobs.models import DRY_RUN, Status
 from app.tasks.models import COLLECTION as TASKS
 from app.tasks.repository import MOST_COUNTED
 
@@ -104,7 +104,7 @@ class DeadLetterRepository:
 
 
 def _where(query: DeadLetterQuery, agent_name: str | None) -> dict[str, Any]:
-    where: dict[str, Any] = {"status": Status.FAILED.value}
+    where: dict[str, Any] = {"status": Status.FAILED.value, DRY_RUN: None}
     if query.error_type is not None:
         where["error.type"] = query.error_type
     if query.agent_type is not None:

@@ -13,7 +13,7 @@ from app.devstack.keeper import StartFailed
 from app.devstack.lockfile import FolderLock, StackRunning
 from app.devstack.manifest import Manifest
 from app.devstack.notices import Notice, Started
-from app.devstack.stack import BROKER, STORE, Binaries, Plan, Ports, Request, plan_stack
+from app.devstack.stack import BROKER, STORE, Binaries, Plan, Ports, Request, Simulation, plan_stack
 from app.devstack.supervisor import Supervisor
 from app.settings import Settings
 
@@ -31,6 +31,7 @@ class Options:
     concurrency: int | None = None
     hermetic: bool = False
     extra_environment: Mapping[str, str] | None = None
+    simulation: Simulation | None = None
 
 
 class Stack:
@@ -147,6 +148,7 @@ def _request(options: Options, settings: Settings) -> Request:
         host=_host(options, settings),
         workers=options.workers,
         concurrency=options.concurrency,
+        simulation=options.simulation,
     )
 
 

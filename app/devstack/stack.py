@@ -9,7 +9,9 @@ from pathlib import Path
 
 from app.devstack.part import Answers, Part, Says
 from app.devstack.probes import LOOPBACK, http_answers, mongo_answers, redis_answers
-from app.settings import Settings
+from app.llm.providers import chains_of, models_in
+from app.model_names import OPENAI
+from app.settings import ConfigurationError, Settings
 
 STORE, BROKER, SIMULATOR, API = "store", "broker", "simulator", "api"
 SIMULATOR_KEY = "simulator"
@@ -43,6 +45,14 @@ class Binaries:
 
 
 @dataclass(frozen=True, slots=True)
+class Simulation:
+    """How the simulator behaves; ``scenario`` is a built-in one's name or the absolute path of a file."""
+
+    scenario: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What to start: `environment` is what the children get, before the embedded parts' URLs are added; `folder` is
     where they run, so that they read the same `.env` as the settings did."""
@@ -54,6 +64,7 @@ class Request:
     host: str
     workers: int
     concurrency: int | None = None
+    simulation: Simulation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +128,25 @@ def _broker(request: Request, ports: Ports, binaries: Binaries, urls: dict[str, 
 
 
 def _simulator(request: Request, ports: Ports, urls: dict[str, str]) -> list[Part]:
-    if _given(request, "openai_api_key", "openai_base_url"):
+    providers = {model.provider for model in models_in(chains_of(request.settings))}
+    if OPENAI not in providers or _given(request, "openai_api_key", "openai_base_url"):
+        if request.simulation:
+            raise ConfigurationError(
+                "--scenario is for the simulator, which is not started where a model is configured: "
+                "unset OPENAI_API_KEY and OPENAI_BASE_URL"
+            )
         return []
     urls["OPENAI_BASE_URL"] = f"http://{LOOPBACK}:{ports.simulator}/v1"
     urls["OPENAI_API_KEY"] = SIMULATOR_KEY
     if not _given(request, "tavily_api_key"):
         urls["TAVILY_BASE_URL"] = f"http://{LOOPBACK}:{ports.simulator}"
         urls["TAVILY_API_KEY"] = SIMULATOR_KEY
-    argv = _module("app.llm.simulator", "--port", str(ports.simulator))
+    argv = _module("app.llm.simulator", "--port", str(ports.simulator), *_behaviour(request.simulation))
     return [Part(SIMULATOR, argv, Answers(http_answers(ports.simulator, "/health")))]
+
+
+def _behaviour(simulation: Simulation | None) -> tuple[str, ...]:
+    return ("--scenario", simulation.scenario, "--seed", str(simulation.seed)) if simulation else ()
 
 
 def _worker(request: Request, number: int, needed: frozenset[str]) -> Part:

@@ -18,6 +18,7 @@ from app.cancellation import stop
 log = structlog.get_logger(__name__)
 
 CHANNEL = "orchestrator:changed"
+LIVE_CHANNEL = "orchestrator:live"
 # How long a waiter trusts that a wake-up would have come.
 TRUST_CONNECTED = timedelta(seconds=2)
 TRUST_DISCONNECTED = timedelta(milliseconds=250)
@@ -28,11 +29,13 @@ STOP_PATIENCE = timedelta(seconds=1)
 
 
 class Waiter:
-    """One party that waits for changes of one job."""
+    """One party that waits for changes of one job, and for its live events when it ``hears_live``."""
 
-    def __init__(self, signals: "Signals") -> None:
+    def __init__(self, signals: "Signals", *, hears_live: bool) -> None:
+        self.hears_live = hears_live
         self._signals = signals
-        self._changed = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._must_look = False
 
     @property
     def must_end(self) -> bool:
@@ -40,17 +43,28 @@ class Waiter:
         return self._signals.is_stopping
 
     def wake(self) -> None:
-        self._changed.set()
+        self._must_look = True
+        self._woken.set()
 
-    async def wait(self, at_most: timedelta) -> None:
-        """Return when the job changed, when it is time to look again, or after ``at_most``."""
+    def wake_live(self) -> None:
+        self._woken.set()
+
+    async def wait(self, at_most: timedelta) -> bool:
+        """Return when the job changed, when it is time to look again, or after ``at_most``.
+
+        False when there are live events, and nothing says that the job changed.
+        """
         if self.must_end:
-            return
+            return True
         limit = min(at_most, self._signals.trust)
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(limit.total_seconds()):
-                await self._changed.wait()
-        self._changed.clear()
+                await self._woken.wait()
+        except TimeoutError:
+            self._must_look = True
+        self._woken.clear()
+        must_look, self._must_look = self._must_look, False
+        return must_look
 
 
 class Signals:
@@ -89,8 +103,8 @@ class Signals:
             await self._redis.aclose()
 
     @contextlib.contextmanager
-    def waiting_for(self, job_id: str) -> Iterator[Waiter]:
-        waiter = Waiter(self)
+    def waiting_for(self, job_id: str, *, hears_live: bool = False) -> Iterator[Waiter]:
+        waiter = Waiter(self, hears_live=hears_live)
         self._waiters.setdefault(job_id, set()).add(waiter)
         try:
             yield waiter
@@ -134,18 +148,24 @@ class Signals:
 
     async def _listen(self, redis: "Redis") -> None:
         async with redis.pubsub(ignore_subscribe_messages=True) as channel:
-            await channel.subscribe(CHANNEL)
+            await channel.subscribe(CHANNEL, LIVE_CHANNEL)
             self._connected = True
             while True:
                 # A bounded wait, so that a half-open connection is noticed by the client's health check.
                 message = await channel.get_message(timeout=5.0)
                 if message is not None:
+                    wake = self._wake_live if message["channel"] == LIVE_CHANNEL.encode() else self._wake
                     for job_id in message["data"].decode(errors="replace").split("\n"):
-                        self._wake(job_id)
+                        wake(job_id)
 
     def _wake(self, job_id: str) -> None:
         for waiter in self._waiters.get(job_id, ()):
             waiter.wake()
+
+    def _wake_live(self, job_id: str) -> None:
+        for waiter in self._waiters.get(job_id, ()):
+            if waiter.hears_live:
+                waiter.wake_live()
 
 
 def connect_redis(url: str) -> "Redis":

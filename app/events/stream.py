@@ -1,6 +1,13 @@
-"""A job's history as server-sent events, resumable at every entry."""
+"""A task's events for one client: its history and, between the changes, what happens live; resumable at every event.
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+The history is in the store and complete. Live events may be lost; a gap in them is said. They are read only as fast as
+the client takes them, so that a slow one costs no memory.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 
@@ -9,12 +16,16 @@ from fastapi.sse import ServerSentEvent
 from app.clock import to_iso
 from app.database.documents import Document
 from app.errors import Unavailable
+from app.events.live import LiveLog, LiveTask
+from app.events.places import Place
 from app.events.signals import Signals, Waiter
 from app.jobs.history import read_history
 from app.jobs.models import HistoryEntry
 
 # The stream's own comments keep the connection open; this only bounds one silent wait.
 LONGEST_WAIT = timedelta(seconds=15)
+# A client that takes longer for one event is sent away. It may come back and go on where it was.
+SLOWEST_CLIENT = timedelta(seconds=30)
 
 
 ReadJob = Callable[[], Awaitable[Document]]
@@ -35,25 +46,75 @@ def status_event(job_id: str, entry: HistoryEntry) -> ServerSentEvent:
     return ServerSentEvent(data=data, id=str(entry.seq))
 
 
-async def stream_history(
-    job_id: str, read: ReadJob, signals: Signals, *, last_seen: int | None
-) -> AsyncIterator[ServerSentEvent]:
-    """Every entry behind ``last_seen``, then each new one, until a final one.
+class EventStream:
+    """The events of one task for one client, from where it has been. Without a ``live`` log only status changes."""
 
-    Without ``last_seen`` it begins with the current status.
-    """
-    with signals.waiting_for(job_id) as waiter:
+    def __init__(self, task: LiveTask, read: ReadJob, signals: Signals, *, live: LiveLog | None) -> None:
+        self._task = task
+        self._read = read
+        self._signals = signals
+        self._live = live
+        self._seen = Place(0)
+
+    async def events(self, last_seen: Place | None) -> AsyncIterator[ServerSentEvent]:
+        """Every event behind ``last_seen``, then each new one, until a final status.
+
+        Without ``last_seen`` it begins with the current status.
+        """
+        clock = asyncio.get_running_loop().time
+        with self._signals.waiting_for(self._task.task_id, hears_live=self._live is not None) as waiter:
+            async with aclosing(self._all_events(waiter, last_seen)) as events:
+                async for event in events:
+                    offered_at = clock()
+                    yield event
+                    if clock() - offered_at > SLOWEST_CLIENT.total_seconds():
+                        return
+
+    async def _all_events(self, waiter: Waiter, last_seen: Place | None) -> AsyncGenerator[ServerSentEvent]:
         seen = last_seen
         while True:
-            history = read_history((await _read_patiently(read, waiter))["history"])
-            if seen is None or seen > len(history):
-                seen = len(history) - 1
-            for entry in history[seen:]:
-                yield status_event(job_id, entry)
-            seen = len(history)
+            history = read_history((await _read_patiently(self._read, waiter))["history"])
+            if seen is None or seen.seq > len(history):
+                seen = Place.just_before(len(history))
+            self._seen = seen
+            for entry in history[seen.seq :]:
+                async for event in self._live_events(before=entry.seq):
+                    yield event
+                yield status_event(self._task.task_id, entry)
+                self._seen = Place(entry.seq)
             if history[-1].status.is_final or waiter.must_end:
                 return
-            await waiter.wait(LONGEST_WAIT)
+            async for event in self._live_until_changed(waiter):
+                yield event
+            seen = self._seen
+
+    async def _live_until_changed(self, waiter: Waiter) -> AsyncIterator[ServerSentEvent]:
+        current, must_look = self._seen.seq, False
+        while not must_look:
+            # What follows a status change that was not read yet has to wait for it.
+            async for event in self._live_events(before=current + 1):
+                yield event
+            must_look = await waiter.wait(LONGEST_WAIT)
+
+    async def _live_events(self, *, before: int) -> AsyncIterator[ServerSentEvent]:
+        while self._live is not None and self._seen < Place.just_before(before):
+            found = await self._live.read(self._task, self._seen, before=before)
+            for event in found:
+                if lost := self._lost_before(event.place):
+                    yield self._gap(lost)
+                yield ServerSentEvent(raw_data=event.data, event=event.name, id=str(event.place))
+                self._seen = event.place
+            if not found:
+                return
+
+    def _lost_before(self, place: Place) -> Place | None:
+        """The last of the events that are missing before this one."""
+        expected = self._seen.number + 1 if place.seq == self._seen.seq else 1
+        return Place(place.seq, place.number - 1) if place.number > expected else None
+
+    def _gap(self, lost: Place) -> ServerSentEvent:
+        data = {"event": "token", "task_id": self._task.task_id, "gap": True, "text": ""}
+        return ServerSentEvent(raw_data=json.dumps(data), event="token", id=str(lost))
 
 
 async def _read_patiently(read: ReadJob, waiter: Waiter) -> Document:
@@ -71,15 +132,8 @@ class StreamOver(Exception):
     """The client has seen the last event there will ever be."""
 
 
-def check_not_over(job: Document, last_seen: int | None) -> None:
+def check_not_over(job: Document, last_seen: Place | None) -> None:
     """Raises `StreamOver`: an `EventSource` that is answered with an empty stream would ask again for ever."""
     history = read_history(job["history"])
-    if last_seen == len(history) and history[-1].status.is_final:
+    if last_seen is not None and last_seen.seq == len(history) and history[-1].status.is_final:
         raise StreamOver
-
-
-def read_last_event_id(value: str | None) -> int | None:
-    """The place a client resumes at; None (begin with the current status) for anything that is not one."""
-    if value is None or not value.isascii() or not value.isdigit() or len(value) > 9:
-        return None
-    return int(value)

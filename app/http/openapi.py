@@ -14,7 +14,10 @@ Responses = dict[int | str, dict[str, Any]]
 
 TAGS: list[dict[str, Any]] = [
     {"name": "Tasks", "description": "Natural-language tasks: submit, follow, steer."},
+    {"name": "Sessions", "description": "Conversations: what was said, what is remembered."},
+    {"name": "Agents", "description": "Who does the tasks: what each agent takes and gives."},
     {"name": "Dead letters", "description": "Tasks that failed for good: read, re-drive."},
+    {"name": "Budgets", "description": "Hard limits on what tenants, agents and sessions consume."},
     {"name": "System", "description": "Metrics and health."},
 ]
 _REF = "#/components/schemas/"

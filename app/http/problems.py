@@ -101,6 +101,8 @@ def error_response(scope: Scope, error: OrchestratorError) -> Response:
 
 def _details(error: OrchestratorError) -> Any:
     details = dict(error.details)
+    if isinstance(error, Invalid) and "fields" in details:
+        return details["fields"][:MAX_FIELDS]
     if isinstance(error, Invalid) and "field" in details:
         return [{"field": details["field"], "message": error.message, "type": details.get("type", "invalid")}]
     return details or None

@@ -1,36 +1,25 @@
 """So many requests per minute and caller: shared by all processes through Redis, per process while Redis is away."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from limits import RateLimitItemPerMinute, WindowStats
-from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.errors import StorageError
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter as LocalRateLimiter
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import RateLimited
 from app.http.client_address import ClientAddresses
 from app.http.problems import error_response
-from app.observability.logging import get_logger
+from app.impatient_redis import RedisGuard, impatient_pool, limits_storage
 
 # Where authentication leaves the id of the key in ``scope["state"]``.
 CALLER = "caller"
 WINDOW_SECONDS = 60
-REDIS_TIMEOUT = 0.15
-REDIS_PAUSE = 2.0
-MAX_CONNECTIONS = 32
-
-log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +55,8 @@ class SharedWindow:
 
     def __init__(self, redis_url: str, *, per_minute: int) -> None:
         self._item = RateLimitItemPerMinute(per_minute)
-        self._pool = BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=REDIS_TIMEOUT,
-            socket_timeout=REDIS_TIMEOUT,
-            socket_connect_timeout=REDIS_TIMEOUT,
-            # The client's own retries take longer than a request may wait.
-            retry=Retry(NoBackoff(), 0),
-        )
-        storage = RedisStorage(
-            f"async+{redis_url}",
-            wrap_exceptions=True,
-            implementation="redispy",
-            key_prefix="rate",
-            connection_pool=self._pool,  # type: ignore[arg-type]
-        )
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._pool = impatient_pool(redis_url)
+        self._limiter = SlidingWindowCounterRateLimiter(limits_storage(redis_url, self._pool, prefix="rate"))
 
     async def hit(self, key: str) -> Verdict:
         if await self._limiter.hit(self._item, key):
@@ -94,7 +68,7 @@ class SharedWindow:
 
 
 class RateLimiter:
-    """Counts hits per key. Never raises and never waits longer than `REDIS_TIMEOUT` for Redis."""
+    """Counts hits per key. Never raises and never waits long for Redis (`app.impatient_redis`)."""
 
     def __init__(
         self,
@@ -107,47 +81,18 @@ class RateLimiter:
         self.per_minute = per_minute
         self._shared = SharedWindow(redis_url, per_minute=per_minute) if redis_url and per_minute else None
         self._local = LocalWindow(per_minute=per_minute)
-        self._monotonic = monotonic
-        self._shared_from = 0.0
-        self._is_shared = True
+        self._redis = RedisGuard("rate_limit", monotonic=monotonic)
 
     async def hit(self, key: str) -> Verdict:
         if not self.per_minute:
             return _ALLOWED
-        verdict = await self._hit_shared(self._shared, key) if self._shared else None
+        shared = self._shared
+        verdict = await self._redis.ask(lambda: shared.hit(key)) if shared else None
         return verdict or self._local.hit(key)
 
     async def close(self) -> None:
         if self._shared:
             await self._shared.close()
-
-    async def _hit_shared(self, shared: SharedWindow, key: str) -> Verdict | None:
-        """None while Redis does not answer. After a failure one request at a time finds out whether it is back."""
-        now = self._monotonic()
-        if now < self._shared_from:
-            return None
-        if not self._is_shared:
-            self._shared_from = now + REDIS_PAUSE
-        try:
-            async with asyncio.timeout(REDIS_TIMEOUT):
-                verdict = await shared.hit(key)
-        except (StorageError, OSError, TimeoutError) as error:
-            self._lost(error)
-            return None
-        self._found()
-        return verdict
-
-    def _lost(self, error: Exception) -> None:
-        if self._is_shared:
-            log.warning("rate_limit.redis_lost", error=error.__cause__ or error)
-        self._is_shared = False
-        self._shared_from = self._monotonic() + REDIS_PAUSE
-
-    def _found(self) -> None:
-        if not self._is_shared:
-            log.info("rate_limit.redis_back")
-        self._is_shared = True
-        self._shared_from = 0.0
 
 
 class RateLimit:

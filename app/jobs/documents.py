@@ -19,6 +19,7 @@ def to_job(document: dict[str, Any]) -> Job:
         created_at=document["created_at"],
         not_before=document["not_before"],
         queued_at=document["queued_at"],
+        resumed_at=document.get("resumed_at"),
         deadline_at=document.get("deadline_at"),
         lease=Lease(lease["token"], lease["worker"]) if lease else None,
         cancel_requested_at=document.get("cancel_requested_at"),

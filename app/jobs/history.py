@@ -11,7 +11,17 @@ from typing import Any
 
 from app.jobs.models import HistoryEntry, JobError, Reason, Status
 
-UNCHARGED = frozenset({Reason.WORKER_DRAINING, Reason.ISOLATED, Reason.DEFERRED, Reason.CIRCUIT_OPEN, Reason.SUSPENDED})
+UNCHARGED = frozenset(
+    {
+        Reason.WORKER_DRAINING,
+        Reason.ISOLATED,
+        Reason.DEFERRED,
+        Reason.CIRCUIT_OPEN,
+        Reason.RATE_LIMITED,
+        Reason.BUDGET_BUSY,
+        Reason.SUSPENDED,
+    }
+)
 
 
 def new_entry(
@@ -41,6 +51,7 @@ def read_history(entries: Iterable[Mapping[str, Any]]) -> list[HistoryEntry]:
                 reason,
                 read_error(raw.get("error")),
                 raw.get("label"),
+                raw.get("noted") or {},
             )
         )
         attempt -= reason in UNCHARGED

@@ -21,6 +21,8 @@ class Status(StrEnum):
 
 
 DEFAULT_PRIORITY = 5
+# The field of a job that only finds out what would be done: no list shows it, nothing counts it, and it expires soon.
+DRY_RUN = "dry_run"
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 OPEN = frozenset(Status) - FINAL
 
@@ -38,7 +40,10 @@ class Reason(StrEnum):
     ISOLATED = "isolated"
     DEFERRED = "deferred"
     CIRCUIT_OPEN = "circuit_open"
+    RATE_LIMITED = "rate_limited"
+    BUDGET_BUSY = "budget_busy"
     SUSPENDED = "suspended"
+    RESUMED = "resumed"
     CANCELLED = "cancelled"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     RETRIED = "retried"
@@ -64,7 +69,8 @@ class JobError:
 class HistoryEntry:
     """One state change. ``seq`` is its place in the append-only history, counted from 1.
 
-    ``label`` says who did the work (an agent's name, for the roll-ups) or which request began the series.
+    ``label`` says who did the work (an agent's name, for the roll-ups) or which request began the series; ``noted`` is
+    what the attempt that it ends left there for whoever sums up histories.
     """
 
     seq: int
@@ -74,6 +80,7 @@ class HistoryEntry:
     reason: Reason
     error: JobError | None = None
     label: str | None = None
+    noted: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,7 @@ class Job:
     created_at: datetime
     not_before: datetime
     queued_at: datetime | None = None
+    resumed_at: datetime | None = None
     deadline_at: datetime | None = None
     lease: Lease | None = None
     cancel_requested_at: datetime | None = None

@@ -67,7 +67,7 @@ class Recovery:
 
     async def list_overdue(self) -> list[Job]:
         """Waiting jobs whose deadline has passed."""
-        return await self._list({"status": Status.QUEUED.value, "deadline_at": {"$lte": self._clock()}})
+        return await self._list({"status": {"$in": WAITING}, "deadline_at": {"$lte": self._clock()}})
 
     async def list_unheeded(self) -> list[Job]:
         """Jobs that were asked to stop just as their attempt ended without a final state."""
@@ -132,7 +132,7 @@ class Recovery:
 
     async def fail_overdue(self, job: Job) -> bool:
         # The deadline is part of the guard: a retry meanwhile began a series that has none.
-        waiting = {"_id": job.id, "status": Status.QUEUED.value, "deadline_at": job.deadline_at}
+        waiting = {"_id": job.id, "status": {"$in": WAITING}, "deadline_at": job.deadline_at}
         return await self._documents.update_one(waiting, transitions.settled(OVERDUE, Evidence(), self._clock()))
 
     async def _list(self, where: Document, *, sort: Sort | None = None, limit: int = BATCH) -> list[Job]:

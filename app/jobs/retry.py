@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from app.errors import CircuitOpen, OrchestratorError, WorkerLost
+from app.errors import NotAsked, OrchestratorError, WorkerLost
 from app.jobs.models import Job, JobError, Reason
 from app.jobs.outcomes import Failed, RetryAt
 
@@ -46,7 +46,8 @@ class RetryWish:
 class RetryPolicy:
     """How often and how long a series of attempts may be repeated.
 
-    No retry starts later than ``max_total`` after the start of the series; zero is without that limit.
+    No retry starts later than ``max_total`` after the start of the series, or after a person let it go on; zero is
+    without that limit.
     """
 
     max_attempts: int
@@ -55,7 +56,7 @@ class RetryPolicy:
 
     def forbids(self, job: Job, at: datetime) -> bool:
         """Whether a retry at this time would start too late."""
-        return bool(self.max_total) and at > (job.queued_at or job.created_at) + self.max_total
+        return bool(self.max_total) and at > (job.resumed_at or job.queued_at or job.created_at) + self.max_total
 
 
 def resolve(default: RetryPolicy, *wishes: RetryWish | None) -> RetryPolicy:
@@ -76,7 +77,7 @@ def decide_after_error(
 ) -> RetryAt | Failed:
     """Map an error of the current attempt to the next state of the job."""
     reported = JobError(type=error.code, message=error.message)
-    is_charged = not isinstance(error, CircuitOpen)
+    is_charged = not isinstance(error, NotAsked)
     if not error.retryable or (is_charged and job.attempt >= policy.max_attempts):
         return Failed(reported)
     at = now + _pause(job, error, policy.backoff, jitter)
@@ -84,8 +85,8 @@ def decide_after_error(
         return Failed(reported)
     if policy.forbids(job, at):
         return _too_late(reported, policy)
-    if not is_charged:
-        return RetryAt(at, reported, reason=Reason.CIRCUIT_OPEN, charged=False)
+    if isinstance(error, NotAsked):
+        return RetryAt(at, reported, reason=Reason(error.reason), charged=False)
     return RetryAt(at, reported)
 
 

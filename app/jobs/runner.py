@@ -14,10 +14,10 @@ from app.clock import Clock
 from app.database.documents import Document
 from app.errors import (
     AttemptTimeout,
-    CircuitOpen,
     DeadlineExceeded,
     ExecutionError,
     LeaseLost,
+    NotAsked,
     OrchestratorError,
     Unavailable,
 )
@@ -283,8 +283,8 @@ def _holder(job: Job) -> str | None:
 
 def _as_known(error: BaseException | None, *, attempt: int) -> OrchestratorError:
     if isinstance(error, OrchestratorError):
-        # While a provider is down every job is refused again and again; the circuit itself has logged why.
-        level = logging.DEBUG if isinstance(error, CircuitOpen) else logging.WARNING
+        # While a provider is not asked every job is refused again and again; who refuses has logged why.
+        level = logging.DEBUG if isinstance(error, NotAsked) else logging.WARNING
         log.log(level, "job.attempt_failed", error_type=error.code, attempt=attempt)
         return error
     # An unforeseen exception is our defect; its text may hold a prompt, so only its kind is told.

@@ -38,6 +38,13 @@ class JobNotFinished(Conflict):
     title = "Not retryable"
 
 
+class JobNotSuspended(Conflict):
+    """Only a job that waits for somebody can be let go on."""
+
+    code = "NOT_SUSPENDED"
+    title = "Not waiting for anybody"
+
+
 class JobStore:
     """The jobs of one collection."""
 
@@ -133,6 +140,23 @@ class JobStore:
             return to_job(changed)
         found = await self._get_status(tenant_id, job_id)
         raise JobNotFinished(f"{job_id} is {found}; only failed or cancelled work can be retried", status=found)
+
+    async def resume(
+        self, tenant_id: str, job_id: str, *, where: Mapping[str, Any], fields: Mapping[str, Any], request: str
+    ) -> Job:
+        """Queue a suspended job again with these fields set; raises `JobNotSuspended` when it is not as ``where`` says.
+
+        ``request`` is noted in the history.
+        """
+        change = transitions.resumed(
+            self._clock(), lane=tenant_id, fields=fields, request=request, redispatch=self._redispatch
+        )
+        suspended = {**where, "_id": job_id, "status": Status.AWAITING_APPROVAL.value}
+        changed = await self._documents.of_tenant(tenant_id).change_one(suspended, change)
+        if changed is None:
+            found = await self._get_status(tenant_id, job_id)
+            raise JobNotSuspended(f"{job_id} does not wait any more; it is {found}", status=found)
+        return to_job(changed)
 
     def _startable(self, job_id: str, *, may_run_alone: bool) -> Document:
         # A job that is parked waits for a permit, which no message can replace.

@@ -22,12 +22,13 @@ CANCELLED = JobError(type="CANCELLED", message="the job was cancelled on request
 class Evidence:
     """What an attempt learned, written together with its outcome whatever that is.
 
-    ``label`` names who did the work, in the history.
+    ``label`` names who did the work, in the history; ``noted`` goes into the entry that ends the attempt, for good.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
     label: str | None = None
     appended: dict[str, list[Any]] = field(default_factory=dict)
+    noted: dict[str, Any] = field(default_factory=dict)
 
     def append(self, name: str, value: Any) -> None:
         self.appended.setdefault(name, []).append(value)
@@ -86,6 +87,7 @@ def retried(now: datetime, *, lane: str, reset: Mapping[str, Any], request: str,
             "alone": False,
             "dispatched_at": now,
             "queued_at": now,
+            "resumed_at": None,
             "attempt": 0,
             "error": None,
             "cancel_requested_at": None,
@@ -94,6 +96,20 @@ def retried(now: datetime, *, lane: str, reset: Mapping[str, Any], request: str,
             "uncounted": True,
         },
         "$push": {"history": new_entry(Status.QUEUED, now, Reason.RETRIED, label=request)},
+    }
+
+
+def resumed(now: datetime, *, lane: str, fields: Mapping[str, Any], request: str, redispatch: timedelta) -> Change:
+    """A suspended job goes on, in the series of attempts that it was in."""
+    return {
+        "$set": {
+            **fields,
+            **_ready(now, now, dispatches=1, next_dispatch_at=now + redispatch),
+            "lane": lane,
+            "dispatched_at": now,
+            "resumed_at": now,
+        },
+        "$push": {"history": new_entry(Status.QUEUED, now, Reason.RESUMED, label=request)},
     }
 
 
@@ -198,8 +214,11 @@ def _plain(error: JobError | None) -> dict[str, str] | None:
 def _with_evidence(change: Change, evidence: Evidence) -> Change:
     # Bounded: a job that is retried by hand again and again must not outgrow its document.
     appended = {name: {"$each": values, "$slice": -MOST_APPENDED} for name, values in evidence.appended.items()}
+    entry = change["$push"]["history"]
+    if evidence.noted:
+        entry = {**entry, "noted": evidence.noted}
     return {
         **change,
         "$set": {**evidence.fields, **change["$set"]},
-        "$push": {**change["$push"], **appended},
+        "$push": {"history": entry, **appended},
     }

@@ -1,4 +1,4 @@
-"""The configured models behind langchain-openai. Retries belong to the job kernel, so none happen here."""
+"""The configured models behind their providers' SDKs. Retries belong to the job kernel, so none happen here."""
 
 import asyncio
 import itertools
@@ -7,65 +7,64 @@ from datetime import timedelta
 from typing import Any, Self, cast
 
 import httpx2
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
-from langchain_openai import ChatOpenAI
 from openai import DefaultAsyncHttpxClient
-from pydantic import SecretStr, ValidationError
-from pydantic_core import ErrorDetails
 
 from app.clock import Clock, utc_now
-from app.llm.circuits import provider_of
-from app.llm.errors import AgentOutputInvalid, LlmAuth, ModelRefused
-from app.llm.messages import Completion, M, Message, OnToken, Structured
-from app.llm.provider_errors import PROVIDER_FAILURES, cut_off, translate
-from app.llm.usage import NO_USAGE, ModelRole, TokenUsage
+from app.errors import Invalid
+from app.llm.answers import parsed, refuse_unusable, text_of, usage_of
+from app.llm.circuits import CircuitKey
+from app.llm.dialect import Dialect, dialect_of
+from app.llm.errors import LlmAuth
+from app.llm.messages import Asked, Completion, M, Message, OnToken, Structured
+from app.llm.provider_errors import Call
+from app.llm.providers import Chains, Provider, chains_of, models_in, providers_of
+from app.llm.token_stream import stream_answer
+from app.llm.usage import ModelRole
+from app.model_names import ModelRef
 from app.settings import Settings
 
 POOLS = 8
-OPENAI = "https://api.openai.com/v1"
-MOST_PROBLEMS = 5
-LONGEST_PROBLEMS = 500
-LONGEST_NAME = 40
 
 
 class ChatModels:
-    """Owns the HTTP clients of all models; belongs to the event loop that first awaits it. Close it with `aclose`."""
+    """Owns the HTTP clients of all models; belongs to the event loop that first awaits it. Close it with `aclose`.
+
+    Asked for a role, it asks the first model of its chain; `app.llm.fallback` goes on to the others.
+    """
 
     def __init__(
         self,
+        providers: Mapping[str, Provider],
+        chains: Chains,
         *,
-        api_key: SecretStr | None,
-        base_url: str | None,
-        models: Mapping[ModelRole, str],
         timeout: timedelta,
         max_tokens: int,
         http_client: httpx2.AsyncClient | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        self._api_key = api_key
-        self._base_url = base_url or OPENAI
-        self._models = dict(models)
+        self.chains = chains
+        self._providers = providers
         self._timeout = timeout.total_seconds()
         self._max_tokens = max_tokens
         # Several small pools: a pool looks at all its connections for every request, which costs the square of them.
-        self._pools = [http_client] if http_client else [DefaultAsyncHttpxClient() for _ in range(POOLS)]
+        self._pools = [http_client] if http_client else [create_pool() for _ in range(POOLS)]
         self._turn = itertools.count()
         self._clock = clock
-        self._clients: dict[tuple[str, int], ChatOpenAI] = {}
+        # Imported at the start, since that takes a second, and not by the first task.
+        self._dialects = {
+            model.provider: dialect_of(providers[model.provider])
+            for model in models_in(chains)
+            if model.provider in providers
+        }
+        self._clients: dict[tuple[ModelRef, int], BaseChatModel] = {}
 
     @classmethod
     def from_settings(cls, settings: Settings, *, http_client: httpx2.AsyncClient | None = None) -> Self:
         return cls(
-            api_key=settings.openai_api_key,
-            base_url=settings.openai_base_url,
-            models={
-                ModelRole.PEER: settings.llm_peer_model,
-                ModelRole.CONTENT: settings.llm_content_model,
-                ModelRole.CODE: settings.llm_code_model,
-                ModelRole.TEXT: settings.llm_peer_model,
-                ModelRole.EVALUATOR: settings.llm_peer_model,
-                ModelRole.MEMORY: settings.llm_peer_model,
-            },
+            providers_of(settings),
+            chains_of(settings),
             timeout=timedelta(seconds=settings.llm_timeout_sec),
             max_tokens=settings.llm_max_tokens,
             http_client=http_client,
@@ -75,122 +74,93 @@ class ChatModels:
         for pool in self._pools:
             await pool.aclose()
 
-    @property
-    def provider(self) -> str:
-        """Whom the models belong to, as circuits and messages name it."""
-        return provider_of(self._base_url)
+    def provider_of(self, model: ModelRef) -> Provider:
+        """Raises `Invalid` for a provider that is not configured."""
+        if model.provider not in self._providers:
+            raise Invalid(f"there is no model provider {model.provider!r}, only {', '.join(self._providers)}")
+        return self._providers[model.provider]
 
-    def model_name(self, role: ModelRole) -> str:
-        return self._models[role]
+    def model_of(self, asked: Asked) -> ModelRef:
+        return self.chains[asked][0] if isinstance(asked, ModelRole) else asked
+
+    def circuit_of(self, asked: Asked) -> CircuitKey:
+        call = self._call(asked)
+        return CircuitKey(call.provider.host, call.model.model)
+
+    def model_name(self, role: Asked) -> str:
+        return str(self.model_of(role))
 
     async def complete(
         self,
-        role: ModelRole,
+        role: Asked,
         messages: Sequence[Message],
         *,
         max_tokens: int | None = None,
-        on_token: OnToken | None = None,  # noqa: ARG002 - streaming comes with the live events
+        on_token: OnToken | None = None,
     ) -> Completion:
         """One text answer. Raises `ModelCallError` and its kin; refused, blank and cut-off texts are errors."""
-        model = self.model_name(role)
-        client = self._client(model)
-        asked = client if max_tokens is None else client.bind(max_tokens=max_tokens)
-        answer = await self._ask(model, asked.ainvoke(_wire(messages)))
-        _refuse_unusable(answer, model)
-        return Completion(_text(answer), _answered_by(answer, model), _usage(answer))
+        call = self._call(role)
+        client, wire = self._client(call), _wire(messages)
+        options: dict[str, Any] = {} if max_tokens is None else {self._dialect(call).MAX_TOKENS: max_tokens}
+        if on_token is None:
+            answer = await self._ask(call, client.ainvoke(wire, **options))
+        else:
+            answer = await self._ask(call, stream_answer(client, wire, on_token, model=call.name, **options))
+        refuse_unusable(answer, call)
+        return Completion(text_of(answer), call.name, usage_of(answer))
 
-    async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
         """One answer of the given shape. Raises `AgentOutputInvalid`, with the usage, when it has another."""
-        model = self.model_name(role)
-        # A dict schema, not the class: with the class a mismatch raises inside the SDK and the usage is lost.
-        asked = self._client(model).with_structured_output(
-            schema.model_json_schema(), method="json_schema", include_raw=True, strict=True
-        )
-        result = await self._ask(model, asked.ainvoke(_wire(messages)))
+        call = self._call(role)
+        asked = self._dialect(call).asking_for(self._client(call), schema.model_json_schema())
+        result = await self._ask(call, asked.ainvoke(_wire(messages)))
         answer = cast("AIMessage", cast("dict[str, Any]", result)["raw"])
-        _refuse_unusable(answer, model)
-        return Structured(_parsed(answer, schema, model), _answered_by(answer, model), _usage(answer))
+        refuse_unusable(answer, call)
+        return Structured(parsed(answer, schema, call), call.name, usage_of(answer))
 
-    async def _ask(self, model: str, call: Any) -> Any:
+    def _call(self, asked: Asked) -> Call:
+        model = self.model_of(asked)
+        return Call(self.provider_of(model), model)
+
+    async def _ask(self, call: Call, answer: Any) -> Any:
+        dialect = self._dialect(call)
         try:
             # The SDK's timeout is per read; a provider that trickles bytes would never meet it.
             async with asyncio.timeout(self._timeout):
-                return await call
-        except PROVIDER_FAILURES as error:
-            raise translate(error, model=model, now=self._clock()) from error
+                return await answer
+        except dialect.FAILURES as error:
+            raise dialect.translate(error, call, now=self._clock()) from error
 
-    def _client(self, model: str) -> ChatOpenAI:
-        if self._api_key is None:
-            raise LlmAuth("no model key: set OPENAI_API_KEY (any value for a local model that needs none)")
+    def _dialect(self, call: Call) -> Dialect:
+        name = call.provider.name
+        if name not in self._dialects:
+            self._dialects[name] = dialect_of(call.provider)
+        return self._dialects[name]
+
+    def _client(self, call: Call) -> BaseChatModel:
+        key = call.provider.api_key
+        if key is None:
+            raise LlmAuth(
+                f"no model key: set {call.provider.key_setting} (any value for a local model that needs none)",
+                model=call.name,
+            )
         pool = next(self._turn) % len(self._pools)
-        if (model, pool) not in self._clients:
-            self._clients[model, pool] = ChatOpenAI(
-                model=model,
-                api_key=self._api_key,
-                base_url=self._base_url,
+        if (call.model, pool) not in self._clients:
+            self._clients[call.model, pool] = self._dialect(call).create_client(
+                call.provider,
+                key,
+                call.model.model,
                 timeout=self._timeout,
                 max_tokens=self._max_tokens,
-                max_retries=0,
-                stream_usage=True,
-                use_responses_api=False,
-                http_async_client=self._pools[pool],
-                # Ours is the client; left to its default, the library warns about a transport it then does not use.
-                http_socket_options=(),
+                http_client=self._pools[pool],
             )
-        return self._clients[model, pool]
+        return self._clients[call.model, pool]
+
+
+def create_pool(transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.AsyncClient:
+    # No redirects: a key in a header of its own would go along to another host.
+    return DefaultAsyncHttpxClient(follow_redirects=False, transport=transport)
 
 
 def _wire(messages: Sequence[Message]) -> list[tuple[str, str]]:
-    return [(message.role, message.content) for message in messages]
-
-
-def _refuse_unusable(answer: AIMessage, model: str) -> None:
-    usage = _usage(answer)
-    finish = answer.response_metadata.get("finish_reason")
-    if answer.additional_kwargs.get("refusal") or finish == "content_filter":
-        raise ModelRefused("the model refused the task", usage=usage, model=model)
-    if finish == "length":
-        raise cut_off(model, usage)
-    if not _text(answer).strip():
-        raise AgentOutputInvalid("the model answered with nothing", usage=usage, model=model)
-
-
-def _parsed(answer: AIMessage, schema: type[M], model: str) -> M:
-    try:
-        return schema.model_validate_json(_text(answer))
-    except ValidationError as error:
-        raise AgentOutputInvalid(
-            f"the model's answer is not a {schema.__name__}: {_problems(error)}",
-            usage=_usage(answer),
-            model=model,
-        ) from error
-
-
-def _problems(error: ValidationError) -> str:
-    """Which fields are wrong and why, for people and for the model's next attempt; never what it wrote in them."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    told = "; ".join(_problem(one) for one in found[:MOST_PROBLEMS])
-    return (
-        f"{told[:LONGEST_PROBLEMS]}{f'; and {len(found) - MOST_PROBLEMS} more' if len(found) > MOST_PROBLEMS else ''}"
-    )
-
-
-def _problem(one: ErrorDetails) -> str:
-    where = ".".join(str(part)[:LONGEST_NAME] for part in one["loc"]) or "answer"
-    # The message of a wrong tag quotes it.
-    return f"{where}: {one['type'] if one['type'] == 'union_tag_invalid' else one['msg']}"
-
-
-def _text(answer: AIMessage) -> str:
-    return str(answer.text)
-
-
-def _answered_by(answer: AIMessage, model: str) -> str:
-    return str(answer.response_metadata.get("model_name") or model)
-
-
-def _usage(answer: AIMessage) -> TokenUsage:
-    reported = answer.usage_metadata
-    if reported is None:
-        return NO_USAGE
-    return TokenUsage(reported["input_tokens"], reported["output_tokens"], reported["total_tokens"])
+    return [(message.role, str(message.content)) for message in messages]

@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 
 from app.clock import Clock
-from app.errors import ExecutionError, OrchestratorError
+from app.errors import ExecutionError, NotAsked, OrchestratorError
 from app.llm.circuit_store import CircuitStore
 from app.llm.circuits import Circuit, CircuitKey, CircuitPolicy, abandoned, opened, probing, refusal, reopened
 from app.llm.errors import OUTAGES
@@ -71,6 +71,9 @@ class CircuitBreaker:
             answer = await ask()
         except OUTAGES as error:
             await self._told(self._failed(key, probe, streak, error.retry_after))
+            raise
+        except NotAsked:
+            self._abandon(probe)
             raise
         except ExecutionError:
             # It answered, if only to refuse.

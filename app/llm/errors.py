@@ -7,12 +7,15 @@
     │   ├── LlmError             LLM_ERROR                retryable
     │   │   ├── LlmUnavailable   LLM_ERROR                retryable: no connection, 5xx, an answer nobody can read
     │   │   ├── LlmTimeout       TIMEOUT                  retryable
-    │   │   ├── LlmRejected      LLM_ERROR                bad request, context too long, unknown model
+    │   │   ├── LlmRejected      LLM_ERROR                bad request, unknown model
+    │   │   │   └── LlmContextTooLong  CONTEXT_TOO_LONG
     │   │   ├── LlmRateLimited   LLM_RATE_LIMITED         retryable, with the provider's `retry_after`
     │   │   │   └── LlmQuotaExhausted
     │   │   └── LlmAuth          LLM_AUTH
     │   └── AgentOutputInvalid   AGENT_OUTPUT_INVALID     retryable, at once and with its message in the prompt
     │       └── ModelRefused     AGENT_OUTPUT_INVALID
+    ├── NotAsked                                          retryable, and no attempt is charged
+    │   └── ProviderBusy         LLM_RATE_LIMITED         the minute's allowance is used up, or it asked for a pause
     └── SearchError              SEARCH_ERROR             retryable
         ├── SearchUnavailable    SEARCH_ERROR             retryable: no connection, no answer in time, 5xx
         └── SearchRejected       SEARCH_ERROR             wrong key, plan used up, bad query
@@ -25,7 +28,7 @@ Messages are safe to show and to store: no prompt, payload, key or URL is in the
 from datetime import timedelta
 from typing import Any
 
-from app.errors import ExecutionError
+from app.errors import ExecutionError, NotAsked
 from app.llm.usage import NO_USAGE, TokenUsage
 
 
@@ -63,6 +66,11 @@ class LlmRejected(LlmError):
     retryable = False
 
 
+class LlmContextTooLong(LlmRejected):
+    code = "CONTEXT_TOO_LONG"
+    title = "Too long for the model"
+
+
 class LlmRateLimited(LlmError):
     code = "LLM_RATE_LIMITED"
     title = "Model provider rate limit"
@@ -90,6 +98,14 @@ class ModelRefused(AgentOutputInvalid):
 
     title = "Model refused the task"
     retryable = False
+
+
+class ProviderBusy(NotAsked):
+    """The provider would have answered 429: what it allows is used up for now."""
+
+    code = LlmRateLimited.code
+    title = "Model provider rate limit"
+    reason = "rate_limited"
 
 
 class SearchError(ExecutionError):

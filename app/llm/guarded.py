@@ -1,12 +1,11 @@
 """The models and the search behind circuit breakers: agents see the facades and nothing of the circuits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from app.llm.circuit_breaker import CircuitBreaker
 from app.llm.circuits import CircuitKey
-from app.llm.messages import Chat, Completion, M, Message, OnToken, Structured
+from app.llm.messages import Asked, Chat, Completion, M, Message, OnToken, Structured
 from app.llm.search import SearchResult, WebSearch
-from app.llm.usage import ModelRole
 
 SEARCH = "search"
 
@@ -14,31 +13,28 @@ SEARCH = "search"
 class GuardedChat:
     """Raises `CircuitOpen` for a model that is known to be down, without asking it."""
 
-    def __init__(self, chat: Chat, breaker: CircuitBreaker, *, provider: str) -> None:
+    def __init__(self, chat: Chat, breaker: CircuitBreaker, key_of: Callable[[Asked], CircuitKey]) -> None:
         self._chat = chat
         self._breaker = breaker
-        self._provider = provider
+        self._key_of = key_of
 
-    def model_name(self, role: ModelRole) -> str:
+    def model_name(self, role: Asked) -> str:
         return self._chat.model_name(role)
 
     async def complete(
         self,
-        role: ModelRole,
+        role: Asked,
         messages: Sequence[Message],
         *,
         max_tokens: int | None = None,
         on_token: OnToken | None = None,
     ) -> Completion:
         return await self._breaker.call(
-            self._key(role), lambda: self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token)
+            self._key_of(role), lambda: self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token)
         )
 
-    async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        return await self._breaker.call(self._key(role), lambda: self._chat.structured(role, messages, schema))
-
-    def _key(self, role: ModelRole) -> CircuitKey:
-        return CircuitKey(self._provider, self.model_name(role))
+    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+        return await self._breaker.call(self._key_of(role), lambda: self._chat.structured(role, messages, schema))
 
 
 class GuardedSearch:

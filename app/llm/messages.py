@@ -7,10 +7,13 @@ from typing import Generic, Literal, Protocol, TypeVar
 from pydantic import BaseModel
 
 from app.llm.usage import ModelRole, TokenUsage
+from app.model_names import ModelRef
 
 M = TypeVar("M", bound=BaseModel)
-# Is handed each piece of an answer as it comes. It must return at once.
+# Is handed each piece of an answer as it comes, and an empty one when an answer begins. It must return at once.
 OnToken = Callable[[str], None]
+# Whom a call is for: whatever serves a role, or this one model and no other.
+Asked = ModelRole | ModelRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ def correction(problem: str) -> Message:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
+    """`model` is the one that was asked."""
+
     text: str
     model: str
     usage: TokenUsage
@@ -54,13 +59,19 @@ A = TypeVar("A", bound=Answer)
 
 
 class Chat(Protocol):
-    """A way to ask the configured models: the clients themselves, or a facade that meters them."""
+    """A way to ask the configured models: the clients themselves, or a facade that meters them.
 
-    def model_name(self, role: ModelRole) -> str: ...
+    A facade hands on whom it was asked for. `app.llm.fallback` stands in front of all of them and turns a role into
+    calls for one model each, so that every facade sees every single call to a provider.
+    """
+
+    def model_name(self, role: Asked) -> str:
+        """The model that is asked, as runs and prices name it."""
+        ...
 
     async def complete(
         self,
-        role: ModelRole,
+        role: Asked,
         messages: Sequence[Message],
         *,
         max_tokens: int | None = None,
@@ -72,6 +83,6 @@ class Chat(Protocol):
         """
         ...
 
-    async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
         """An answer that validates against `schema`, or `AgentOutputInvalid`."""
         ...

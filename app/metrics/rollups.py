@@ -11,6 +11,7 @@ from typing import Any
 from app.database.documents import Document, Documents
 from app.database.errors import DuplicateDocument
 from app.database.indexes import Index
+from app.jobs.models import DRY_RUN
 from app.jobs.workers import SYSTEM_TENANT
 from app.metrics.tally import tally
 
@@ -21,7 +22,7 @@ INDEXES = (Index(COLLECTION, (("tenant_id", 1), ("period", 1))),)
 LEDGER = f"{SYSTEM_TENANT}:ledger"
 BATCH = 500
 BATCHES_PER_PASS = 4
-FIELDS = ("tenant_id", "created_at", "history", "counted_seq")
+FIELDS = ("tenant_id", "created_at", "history", "counted_seq", DRY_RUN)
 
 
 def job_indexes(collection: str) -> tuple[Index, ...]:

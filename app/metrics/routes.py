@@ -1,14 +1,16 @@
 """The HTTP routes of the system's own numbers."""
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 
 from app.http.openapi import responses
 from app.http.timestamps import Timestamp
 from app.identity.authentication import CurrentPrincipal
 from app.metrics.service import SystemMetrics
+from app.metrics.usage import MODEL_CALLS, NANO, NANO_USD, TOKENS, Amounts, GroupBy, UsageReport
 
 router = APIRouter(prefix="/v1", tags=["System"])
 
@@ -56,6 +58,34 @@ class SystemMetricsResponse(DayMetrics):
     api_version: Literal["v1"] = "v1"
 
 
+class Consumption(BaseModel):
+    tokens: int
+    model_calls: int
+    usd: float = Field(description="US dollars by list price.")
+
+
+class UsageGroup(Consumption):
+    key: str = Field(description="A tenant, an agent or a day.", examples=["CodeAgent"])
+
+
+class UsageResponse(BaseModel):
+    """What your tasks consumed, counted when they end, on the days their attempts ended."""
+
+    first: date = Field(alias="from")
+    last: date = Field(alias="to")
+    group_by: GroupBy
+    total: Consumption
+    items: list[UsageGroup] = Field(
+        description="An agent's item has the tasks that it did, their routing included. Days without any are left out."
+    )
+    api_version: Literal["v1"] = "v1"
+
+
+async def _usage(request: Request) -> UsageReport:
+    report: UsageReport = request.app.state.usage
+    return report
+
+
 async def _metrics(request: Request) -> SystemMetrics:
     metrics: SystemMetrics = request.app.state.system_metrics
     return metrics
@@ -68,3 +98,26 @@ async def get_system_metrics(
     """Numbers of your tenant and the state of the system. The cost does not grow with the number of tasks."""
     numbers: dict[str, Any] = await metrics.read(principal.tenant_id)
     return SystemMetricsResponse(**numbers)
+
+
+@router.get("/usage", responses=responses(422, 503))
+async def get_usage(
+    report: Annotated[UsageReport, Depends(_usage)],
+    principal: CurrentPrincipal,
+    first: Annotated[date | None, Query(alias="from", description="First day (UTC). Default: of the month.")] = None,
+    last: Annotated[date | None, Query(alias="to", description="Last day, included. Default: today.")] = None,
+    group_by: Annotated[GroupBy, Query(description="What an item of the answer stands for.")] = GroupBy.TENANT,
+) -> UsageResponse:
+    """Tokens, calls and dollars of your tasks. A session's are in `GET /v1/sessions/{id}`, a task's in the task."""
+    usage = await report.read(principal.tenant_id, first, last, group_by)
+    items = [UsageGroup(key=key, **_consumption(amounts)) for key, amounts in usage.groups.items()]
+    total = Consumption(**_consumption(usage.total))
+    return UsageResponse(**{"from": usage.first, "to": usage.last}, group_by=group_by, total=total, items=items)
+
+
+def _consumption(amounts: Amounts) -> dict[str, Any]:
+    return {
+        "tokens": amounts[TOKENS],
+        "model_calls": amounts[MODEL_CALLS],
+        "usd": amounts[NANO_USD] / NANO,
+    }

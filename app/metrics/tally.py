@@ -1,7 +1,8 @@
 """What a batch of finished jobs adds to the roll-ups: a pure fold over their histories.
 
 Every final entry of a history adds one to the counters of its day; a later `retried` entry takes it back, because the
-job is open again. Entries never change, so the same slice of a history always gives the same sum.
+job is open again. What attempts consumed counts for the days they ended on, and nothing takes it back. Entries never
+change, so the same slice of a history always gives the same sum.
 """
 
 from collections import defaultdict
@@ -11,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.jobs.history import read_history
-from app.jobs.models import FINAL, HistoryEntry, Reason, Status
+from app.jobs.models import DRY_RUN, FINAL, HistoryEntry, Reason, Status
 from app.metrics.sketch import bucket_of
+from app.metrics.usage import Charge, charges
 
 ALL_TIME = "all"
 Key = tuple[str, str]
@@ -51,6 +53,12 @@ class Tally:
             self.increments[f"latency.buckets.{bucket_of(elapsed)}"] += sign
         self._span(job["created_at"])
 
+    def charge(self, job: Mapping[str, Any], charge: Charge) -> None:
+        for unit, amount in charge.amounts.items():
+            self.increments[f"usage.{unit}"] += amount
+            self.increments[f"agent_usage.{charge.agent}.{unit}"] += amount
+        self._span(job["created_at"])
+
     def _span(self, moment: datetime) -> None:
         self.first_at = min(self.first_at or moment, moment)
         self.last_at = max(self.last_at or moment, moment)
@@ -60,16 +68,22 @@ def tally(jobs: Iterable[Mapping[str, Any]]) -> dict[Key, Tally]:
     """Increments by (tenant, day or ``all``) for what each job's history holds behind ``counted_seq``."""
     tallies: dict[Key, Tally] = defaultdict(Tally)
     for job in jobs:
-        for effect in _effects(job):
+        tenant_id, history = job["tenant_id"], read_history(job["history"])
+        for charge in charges(history, after=job["counted_seq"]):
+            tallies[tenant_id, charge.at.date().isoformat()].charge(job, charge)
+        if job.get(DRY_RUN):
+            # Its price is all that is seen of it.
+            continue
+        for effect in _effects(job, history):
             for period in (effect.entry.at.date().isoformat(), ALL_TIME):
-                tallies[job["tenant_id"], period].add(job, effect)
+                tallies[tenant_id, period].add(job, effect)
     return tallies
 
 
-def _effects(job: Mapping[str, Any]) -> Iterator[Effect]:
+def _effects(job: Mapping[str, Any], history: Iterable[HistoryEntry]) -> Iterator[Effect]:
     """What counts in the part not yet counted: each final entry, and its withdrawal when a retry follows."""
     began_at, last = job["created_at"], None
-    for entry in read_history(job["history"]):
+    for entry in history:
         fresh = entry.seq > job["counted_seq"]
         if entry.status in FINAL:
             last = Effect(entry, began_at, 1)

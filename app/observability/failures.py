@@ -18,7 +18,7 @@ MAX_MESSAGE = 300
 
 CHATTY_PACKAGES = frozenset(
     {
-        "fastapi", "httpx", "httpx2", "langchain", "langchain_core", "langchain_openai", "langgraph", "openai",
+        "fastapi", "httpx", "httpx2", "langchain", "langchain_core", "langchain_openai", "langgraph", "mcp", "openai",
         "pydantic", "pydantic_core", "tavily",
     }
 )  # fmt: skip

@@ -26,8 +26,11 @@ Renderer = Callable[[Any, str, Event], str | bytes | bytearray | Mapping[str, An
 
 # Libraries log URLs, commands and request bodies below WARNING. These two are worth more than that.
 _WORTH_INFO = ("uvicorn", "celery")
-_SILENCED = ("uvicorn.access",)
+# sqlglot quotes the statements it only partly understands.
+_SILENCED = ("uvicorn.access", "sqlglot")
 _QUIET = ("celery.app.trace", "celery.worker.strategy", "httpx", "httpx2", "openai", "pymongo", "langchain")
+# The SDK of MCP repeats what servers say, at their pace; `mcp.…` events of our own tell what happened.
+_MUTED = ("mcp", "client")
 # Celery formats what a task was given, raised and returned into its lines.
 _HIDDEN_ARGUMENTS = frozenset({"args", "kwargs", "exc", "traceback", "return_value"})
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
@@ -65,6 +68,8 @@ def _take_over_standard_logging(handler: logging.Handler, level: int) -> None:
         logging.getLogger(name).setLevel(max(level, logging.INFO))
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    for name in _MUTED:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in _SILENCED:
         logging.getLogger(name).disabled = True
     logging.captureWarnings(True)

@@ -1,7 +1,7 @@
 """What Prometheus scrapes. Labels come from closed sets, so that no client can make the process grow."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -11,7 +11,9 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _TASK_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_FIRST_TOKEN_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _MAX_AGENT_TYPES = 64
+_MAX_ANSWERING = 256
 
 
 class Metrics:
@@ -42,6 +44,7 @@ class Metrics:
             buckets=_TASK_SECONDS,
             registry=self.registry,
         )
+        self._first_tokens = FirstTokens(self.registry)
         self._bells = Counter("bells_total", "Wake-ups sent to the broker.", ["outcome"], registry=self.registry)
         self.queue_length = Gauge("queue_length", "Messages waiting in the broker.", registry=self.registry)
         self.jobs_waiting = Gauge("jobs_waiting", "Jobs that wait for a worker.", registry=self.registry)
@@ -69,6 +72,9 @@ class Metrics:
         if seconds is not None:
             self._task_seconds.labels(label).observe(seconds)
 
+    def first_token_seen(self, agent: str, model: str, after: timedelta) -> None:
+        self._first_tokens.observe(agent, model, after)
+
     def bell_rung(self) -> None:
         self._bells.labels("rung").inc()
 
@@ -84,6 +90,27 @@ class Metrics:
             return "other"
         self._agent_types.add(agent_type)
         return agent_type
+
+
+class FirstTokens:
+    """How long people look at nothing. Models are named by settings and plug-ins, so their number is bounded here."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "llm_first_token_seconds",
+            "Time from a model call to the first piece of its text.",
+            ["agent", "model"],
+            buckets=_FIRST_TOKEN_SECONDS,
+            registry=registry,
+        )
+        self._answering: set[tuple[str, str]] = set()
+
+    def observe(self, agent: str, model: str, after: timedelta) -> None:
+        labels = (agent, model)
+        if labels not in self._answering and len(self._answering) >= _MAX_ANSWERING:
+            labels = ("other", "other")
+        self._answering.add(labels)
+        self._seconds.labels(*labels).observe(after.total_seconds())
 
 
 class InvariantGauges:

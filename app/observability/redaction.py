@@ -71,6 +71,8 @@ def _secrets_in(value: Any) -> Iterable[str]:
         return _spellings(value.get_secret_value())
     if isinstance(value, BaseModel):
         return secrets_of(value)
+    if isinstance(value, Mapping):
+        return (secret for entry in value.values() for secret in _secrets_in(entry))
     if isinstance(value, tuple):
         return (secret for entry in value for secret in _secrets_in(entry))
     return ()
@@ -78,7 +80,8 @@ def _secrets_in(value: Any) -> Iterable[str]:
 
 def _spellings(secret: str) -> tuple[str, ...]:
     if "://" not in secret:
-        return (secret,)
+        # A header's value, `Bearer …`, may be told without its first word.
+        return (secret, *secret.split())
     password = urlsplit(secret).password
     return (password, unquote(password)) if password else ()
 
@@ -104,6 +107,10 @@ class Redactor:
             for pattern, replacement in _PATTERNS:
                 text = pattern.sub(replacement, text)
         return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+
+    def masked(self, text: str) -> str:
+        """The whole text without the configured secrets, for what is kept and not logged."""
+        return text if self._secrets is None else self._secrets.sub(MASK, text)
 
     def value(self, value: Any, depth: int = 0) -> Any:
         if isinstance(value, str):

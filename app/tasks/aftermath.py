@@ -12,6 +12,7 @@ from app.jobs.outcomes import Finished, Outcome, RetryAt, final_status
 from app.jobs.reminders import Reminders
 from app.observability.metrics import Metrics
 from app.tasks.conversation import Conversation
+from app.tasks.models import is_dry_run
 
 
 class TaskAftermath:
@@ -41,7 +42,7 @@ class TaskAftermath:
         self._checkpoints.settled(job.id, is_final=final_status(outcome) is not None)
         if isinstance(outcome, RetryAt):
             self._reminders.remind(job, outcome.at)
-        elif status := final_status(outcome):
+        elif (status := final_status(outcome)) and not is_dry_run(job.document):
             seconds = (self._clock() - job.document["started_at"]).total_seconds()
             self._metrics.task_finished(_agent_type(job, outcome), status, seconds)
 

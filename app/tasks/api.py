@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.clock import Clock
 from app.database.documents import Document
 from app.errors import Invalid
+from app.events.live import LiveLog
 from app.events.signals import Signals
 from app.identity.event_tokens import EventTokens
 from app.jobs.models import Status
@@ -23,6 +24,7 @@ class TaskApi:
     repository: TaskRepository
     workers: WorkerDirectory
     signals: Signals
+    live: LiveLog
     event_tokens: EventTokens
     measure_depth: Callable[[], Awaitable[int | None]]
     find_circuit: Callable[[CircuitKey], Awaitable[Circuit | None]]

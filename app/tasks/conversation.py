@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from app.database.documents import Document, Documents, Sort
-from app.jobs.models import Job
+from app.jobs.models import DRY_RUN, Job
 from app.jobs.outcomes import Finished, Outcome
 from app.jobs.workers import SYSTEM_TENANT
 from app.metrics.rollups import BATCHES_PER_PASS
 from app.sessions.messages import ROLES, Message, MessageLog, assistant_message, user_message
+from app.tasks.models import is_dry_run
 
-FIELDS = ("tenant_id", "session_id", "input_text", "created_at", "completed_at", "result.raw_output")
+FIELDS = ("tenant_id", "session_id", "input_text", "created_at", "completed_at", "result.raw_output", DRY_RUN)
 OLDEST: Sort = (("_id", 1),)
 
 
 def messages_of(task: Document) -> list[Message]:
-    """What the task adds to its session: the question, and the answer once there is one."""
+    """What the task adds to its session: the question, and the answer once there is one; a dry run nothing."""
+    if is_dry_run(task):
+        return []
     asked = user_message(task)
     if not task.get("result") or task["completed_at"] is None:
         return [asked]

@@ -1,38 +1,46 @@
 """Does a task: route it to an agent, let the agent work, keep the evidence."""
 
-import asyncio
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from app.agents.base import AgentOutput, AgentRequest
+from app.agents.base import AgentRequest
+from app.agents.contracts import find_taker
 from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
-from app.agents.routing import Route, UnknownTaskType
-from app.checkpoints.models import Ledger, thread_of
-from app.checkpoints.service import AgentCheckpoints, Checkpoints
+from app.agents.routing import Route, RoutingRule, Unrouted
 from app.clock import Clock
-from app.effects.ledger import EffectLedger
-from app.effects.performer import TaskEffects
-from app.errors import AttemptTimeout
-from app.jobs.history import count_claims
+from app.events.publishing import LiveAttempt, LivePublisher
+from app.governance.budgets.chat import BudgetedChat
+from app.governance.budgets.models import BudgetExceeded
+from app.governance.budgets.spending import BudgetEnforcer, Spending
 from app.jobs.outcomes import Finished, Outcome
 from app.jobs.runner import Attempt
 from app.llm.messages import Chat
-from app.llm.search import WebSearch
 from app.observability.context import bound
-from app.tasks.budget import BudgetedChat
+from app.replay.models import RECORDINGS
+from app.replay.recordings import Recorder
+from app.replay.tape import routed
+from app.sessions.memory import SessionMemory
+from app.sessions.models import Memory, Turn
+from app.sessions.summary import summarise
+from app.tasks.budget import held_by_budget
+from app.tasks.clarification import clarified_text
+from app.tasks.execution import AgentExecution, Equipment
+from app.tasks.inputs import read_inputs
+from app.tasks.models import ROUTER, agent_of, is_dry_run
+from app.tasks.quality import QualityGate, outcome_of
 from app.tasks.retry_policy import RetryPolicies, policy_fields
+from app.tasks.review import outcome_of_review
+from app.tasks.routing import chosen_by_client, chosen_by_input, known_route, routing_fields, without_agent
 from app.tasks.runs import RunRecorder, feedback_on
 
 log = structlog.get_logger(__name__)
 
-ROUTER = "PeerAgent"
+MEMORY = "SessionMemory"
 
 
 class TaskHandler:
@@ -44,161 +52,134 @@ class TaskHandler:
         peer: PeerAgent,
         *,
         chat: Chat,
-        search: WebSearch,
-        max_sources: int,
-        effects: EffectLedger,
-        checkpoints: Checkpoints,
+        equipment: Equipment,
+        memory: SessionMemory,
+        publisher: LivePublisher,
+        quality: QualityGate,
         retries: RetryPolicies,
+        budgets: BudgetEnforcer,
         clock: Clock,
+        recorder: Recorder,
+        new_meter: Callable[[], Meter] = Meter,
     ) -> None:
         self._registry = registry
         self._peer = peer
         self._chat = chat
-        self._search = search
-        self._max_sources = max_sources
-        self._effects = effects
-        self._checkpoints = checkpoints
+        self._equipment = equipment
+        self._memory = memory
+        self._publisher = publisher
+        self._quality = quality
         self._retries = retries
+        self._budgets = budgets
         self._clock = clock
+        self._recorder = recorder
+        self._new_meter = new_meter
 
     async def __call__(self, attempt: Attempt) -> Outcome:
+        async with self._publisher.of_attempt(attempt.job) as live:
+            return await self._carry_out(attempt, live)
+
+    async def _carry_out(self, attempt: Attempt, live: LiveAttempt) -> Outcome:
         task = attempt.job.document
-        request = await self._request(task)
-        recorder = RunRecorder(attempt, clock=self._clock)
-        # Fields that came later are read leniently: a deploy meets tasks that an older version stored.
-        budget = task.get("budget")
-        chat = BudgetedChat(self._chat, budget, task["cost"] or {}) if budget else self._chat
+        spending = self._budgets.of_attempt(task, agent=agent_of(task) or ROUTER)
+        runs = self._new_runs(attempt, live)
+        try:
+            return await spending.timed(lambda: self._work(attempt, runs, spending))
+        except BudgetExceeded as error:
+            if not spending.asks:
+                raise
+            return held_by_budget(error.shortage, since=self._clock())
+        finally:
+            attempt.evidence.fields.update(spending.as_fields())
+            # A dry run is removed by the store, which would leave its recording behind.
+            if not is_dry_run(task) and (kept := await self._recorder.keep(task["tenant_id"], runs.recording)):
+                attempt.evidence.append(RECORDINGS, kept)
+
+    def _new_runs(self, attempt: Attempt, live: LiveAttempt) -> RunRecorder:
+        new_tape = self._recorder.new_tape
+        return RunRecorder(attempt, live, clock=self._clock, new_meter=self._new_meter, new_tape=new_tape)
+
+    async def _work(self, attempt: Attempt, recorder: RunRecorder, spending: Spending) -> Outcome:
+        task = attempt.job.document
+        if finished := outcome_of_review(task):
+            return finished
+        chat = BudgetedChat(self._chat, spending)
         with bound(session_id=task["session_id"], request_id=task["request_id"]):
+            request = await self._request(task, recorder, chat)
             route = await self._route(attempt, request, recorder, chat)
+            if isinstance(route, Unrouted):
+                return without_agent(task, route, now=self._clock())
+            if is_dry_run(task):
+                return Finished(routing_fields(route))
             attempt.evidence.label = route.agent_name
             await attempt.enter(route.agent_name)
+            await spending.enter(route.agent_name)
             with bound(agent_name=route.agent_name):
-                output = await self._execute(attempt, route, request, recorder, chat)
+                outcome = await self._produce(attempt, route, request, recorder, chat)
             log.info("task.done", agent_type=route.agent_type, attempt=attempt.job.attempt)
-        return Finished({**_routing_fields(route), "result": _result(output)})
+        return outcome
 
-    async def _request(self, task: Mapping[str, Any]) -> AgentRequest:
+    async def _request(self, task: Mapping[str, Any], recorder: RunRecorder, chat: Chat) -> AgentRequest:
+        async def condense(memory: Memory | None, turns: Sequence[Turn]) -> Memory:
+            with recorder.run(MEMORY, "memory") as run:
+                tools = run.meter.tools(chat, self._equipment.search)
+                condensed = await summarise(tools.chat, memory, turns)
+                run.output = condensed.text
+            return condensed
+
         return AgentRequest(
             task["_id"],
             task["session_id"],
             task["tenant_id"],
-            task["input_text"],
-            inputs=task.get("inputs") or {},
+            clarified_text(task),
+            inputs=read_inputs(task),
+            history=await (self._memory.peek(task) if is_dry_run(task) else self._memory.recall(task, condense)),
         )
 
-    async def _route(self, attempt: Attempt, request: AgentRequest, recorder: RunRecorder, chat: Chat) -> Route:
+    async def _route(
+        self, attempt: Attempt, request: AgentRequest, recorder: RunRecorder, chat: Chat
+    ) -> Route | Unrouted:
         task = attempt.job.document
-        if task["requested_agent"] is not None:
-            spec = self._registry.get_agent(task["requested_agent"])
-            return Route(spec.name, spec.agent_type, 1.0, "The client chose this agent.")
-        if task["routing"] is not None:
-            # Decided, and paid for, by an earlier attempt.
-            return Route(task["selected_agent"], task["agent_type"], **_known(task["routing"]))
-        try:
-            with recorder.run(ROUTER, "router") as run:
-                tools = run.meter.tools(chat, self._search, max_sources=self._max_sources)
-                route = await self._peer.route(replace(request, feedback=feedback_on(task, ROUTER)), tools)
-                run.output = f"{route.agent_name} ({route.confidence:.2f}): {route.reasoning}"
-        except UnknownTaskType as error:
-            attempt.evidence.fields["peer_routing_reason"] = error.details["reasoning"]
-            raise
-        attempt.policy = self._retries.of_agent(task, route.agent_name)
-        decided = {**_routing_fields(route), **policy_fields(attempt.policy)}
+        if known := known_route(task):
+            return known
+        found = self._route_by_request(task, request) or await self._ask_peer(attempt, request, recorder, chat)
+        fields = routing_fields(found)
+        if isinstance(found, Unrouted) or found.grounds.rule is RoutingRule.CLIENT_CHOICE:
+            # Costs nothing to find out again.
+            attempt.evidence.fields.update(fields)
+            return found
+        attempt.policy = self._retries.of_agent(task, found.agent_name)
         # With its price, which would be lost with the worker otherwise.
-        await attempt.save({**decided, "cost": attempt.evidence.fields["cost"]})
-        return route
+        cost = attempt.evidence.fields.get("cost", task["cost"])
+        await attempt.save({**fields, **policy_fields(attempt.policy), "cost": cost})
+        return found
 
-    def _effects_of(self, attempt: Attempt) -> TaskEffects:
-        job = attempt.job
-        return TaskEffects(
-            self._effects,
-            tenant_id=job.tenant_id,
-            task_id=job.id,
-            attempt=job.attempt,
-            fence=count_claims(job.document["history"]),
-            lease=job.lease.token if job.lease else None,
-            confirm=lambda: attempt.save({}),
+    def _route_by_request(self, task: Mapping[str, Any], request: AgentRequest) -> Route | None:
+        if task["requested_agent"] is not None:
+            return chosen_by_client(self._registry.get_agent(task["requested_agent"]))
+        taker = find_taker(request.inputs, self._registry.list_routable())
+        return chosen_by_input(taker) if taker else None
+
+    async def _ask_peer(
+        self, attempt: Attempt, request: AgentRequest, recorder: RunRecorder, chat: Chat
+    ) -> Route | Unrouted:
+        with recorder.run(ROUTER, "router") as run:
+            tools = run.meter.tools(chat, self._equipment.search)
+            asked = replace(request, feedback=feedback_on(attempt.job.document, ROUTER))
+            found = await self._peer.consider(asked, run.recorded(tools, asked))
+            run.finish(routed(found.agent_name, found.confidence))
+            run.output = f"{found.agent_name} ({found.confidence:.2f}): {found.reasoning}"
+        return found
+
+    async def _produce(
+        self, attempt: Attempt, route: Route, request: AgentRequest, recorder: RunRecorder, chat: BudgetedChat
+    ) -> Outcome:
+        execution = AgentExecution(self._registry, self._equipment, attempt, recorder, chat)
+        judged = await self._quality.produce(
+            attempt,
+            route.agent_name,
+            lambda feedback: execution.run(route.agent_name, replace(request, feedback=feedback)),
+            recorder,
+            chat,
         )
-
-    @contextmanager
-    def _checkpoints_of(
-        self, attempt: Attempt, agent_name: str, meter: Meter, chat: Chat
-    ) -> Iterator[AgentCheckpoints]:
-        """Where the agent saves its state. What the meter counts is saved along, for an attempt that is killed."""
-
-        def carry(spent: Mapping[str, Any]) -> None:
-            meter.carry(spent)
-            if isinstance(chat, BudgetedChat):
-                chat.carry(spent)
-
-        job = attempt.job
-        key = thread_of(job, agent_name)
-        ledger = Ledger(meter.as_document, carry, counted_to=job.document.get("cost_counted_to", 0))
-        checkpoints = self._checkpoints.of_attempt(key, ledger)
-        try:
-            yield checkpoints
-        finally:
-            if checkpoints.is_stored:
-                # Written together with the cost, so that the next attempt knows what is in that.
-                attempt.evidence.fields["cost_counted_to"] = key.fence
-                self._checkpoints.remember(job.id, checkpoints)
-
-    async def _execute(
-        self, attempt: Attempt, route: Route, request: AgentRequest, recorder: RunRecorder, chat: Chat
-    ) -> AgentOutput:
-        agent = self._registry.load(route.agent_name)
-        with (
-            recorder.run(route.agent_name, "executor") as run,
-            self._checkpoints_of(attempt, route.agent_name, run.meter, chat) as checkpoints,
-        ):
-            tools = run.meter.tools(
-                chat,
-                self._search,
-                max_sources=self._max_sources,
-                effects=self._effects_of(attempt),
-                checkpoints=checkpoints,
-            )
-            asked = replace(request, feedback=feedback_on(attempt.job.document, route.agent_name))
-            output = await _within(self._registry.get_agent(route.agent_name).timeout, agent.run(asked, tools))
-            run.output = output.raw_output
-        return output
-
-
-async def _within(limit: timedelta | None, work: Awaitable[AgentOutput]) -> AgentOutput:
-    try:
-        async with asyncio.timeout(limit.total_seconds() if limit else None) as allowed:
-            return await work
-    except TimeoutError as error:
-        if not allowed.expired():
-            raise
-        raise AttemptTimeout("the agent took longer than it may") from error
-
-
-def _routing_fields(route: Route) -> dict[str, Any]:
-    return {
-        "selected_agent": route.agent_name,
-        "agent_type": route.agent_type,
-        "peer_routing_reason": route.reasoning,
-        "routing": {
-            "agent_name": route.agent_name,
-            "confidence": route.confidence,
-            "reasoning": route.reasoning,
-        },
-    }
-
-
-def _known(routing: Mapping[str, Any]) -> dict[str, Any]:
-    return {"confidence": routing["confidence"], "reasoning": routing["reasoning"]}
-
-
-def _result(output: AgentOutput) -> dict[str, Any]:
-    return {
-        "summary": output.summary,
-        "raw_output": output.raw_output,
-        "code_language": output.code_language,
-        "citations": [asdict(citation) for citation in output.citations],
-        "data": output.data,
-        "files": [asdict(file) for file in output.files],
-        "artifacts": [asdict(artifact) for artifact in output.artifacts],
-        "notes": list(output.notes),
-    }
+        return outcome_of(judged, agent_type=route.agent_type, now=self._clock())

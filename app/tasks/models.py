@@ -6,11 +6,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.errors import Conflict, NotFound
-from app.jobs.models import DEFAULT_PRIORITY, NewJob
+from app.jobs.models import DEFAULT_PRIORITY, DRY_RUN, NewJob
 from app.jobs.retry import RetryPolicy, RetryWish
+from app.sessions.models import CONTINUES_SESSION
+from app.setting_evaluation import EvaluationRequest
+from app.tasks.evaluation import EVALUATION
+from app.tasks.evaluation import as_stored as evaluation_as_stored
+from app.tasks.holds import HOLD
+from app.tasks.inputs import as_stored
 from app.tasks.retry_policy import WISH, policy_fields, wish_as_json
+from app.tasks.review import REVIEW, UNDER_REVIEW
 
 COLLECTION = "tasks"
+# Who works on a task that has no agent yet.
+ROUTER = "PeerAgent"
+# Whether the task's client may be asked which agent it is for.
+CLARIFY = "clarify"
+# Dry runs are for somebody who waits, or looks in a moment.
+DRY_RUN_DEADLINE = timedelta(minutes=1)
+DRY_RUN_KEPT = timedelta(hours=1)
 # What the last series of attempts wrote and a new one must not inherit.
 RESET_ON_RETRY: Mapping[str, Any] = {
     "result": None,
@@ -18,6 +32,9 @@ RESET_ON_RETRY: Mapping[str, Any] = {
     "selected_agent": None,
     "agent_type": None,
     "peer_routing_reason": None,
+    HOLD: None,
+    REVIEW: None,
+    UNDER_REVIEW: None,
 }
 
 
@@ -38,16 +55,29 @@ class TaskNotRetryable(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a task may consume over all its attempts; None is without limit."""
+    """What a task may consume over all its attempts; None is without limit.
+
+    ``on_exceeded`` says whether the task then fails or asks for more.
+    """
 
     usd: float | None = None
     tokens: int | None = None
     model_calls: int | None = None
+    wall_seconds: float | None = None
+    on_exceeded: str = "fail"
+
+    def as_json(self) -> dict[str, Any]:
+        """Without what came later and is not used: digests that an older version stored must stay what they are."""
+        later = {"wall_seconds": None, "on_exceeded": "fail"}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A task as a client submits it, already validated."""
+    """A task as a client submits it, already validated.
+
+    With ``clarify`` it may ask its client which agent it is for; a ``dry_run`` ends where its agent would begin.
+    """
 
     text: str
     session_id: str | None = None
@@ -58,6 +88,9 @@ class Submission:
     budget: Budget | None = None
     retry: RetryWish | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    clarify: bool = False
+    evaluation: EvaluationRequest | None = None
+    dry_run: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The submission as plain data, alike for alike submissions."""
@@ -68,10 +101,12 @@ class Submission:
             "priority": self.priority,
             "deadline_seconds": self.deadline.total_seconds() if self.deadline else None,
             "metadata": dict(self.metadata),
-            "budget": asdict(self.budget) if self.budget else None,
+            "budget": self.budget.as_json() if self.budget else None,
             # Absent when it is not used: the digests of keys that an older version stored must stay what they are.
             **({"retry": wish_as_json(self.retry)} if self.retry else {}),
             **({"input": dict(self.inputs)} if self.inputs else {}),
+            **({"clarify": True} if self.clarify else {}),
+            **({EVALUATION: evaluation_as_stored(self.evaluation)} if self.evaluation else {}),
         }
 
 
@@ -116,10 +151,11 @@ def new_task(
         trace_id=caller.trace_id,
         fields={
             "session_id": session_id,
+            CONTINUES_SESSION: submission.session_id is not None,
             "input_text": submission.text,
             "requested_agent": submission.agent,
             "metadata": dict(submission.metadata),
-            "inputs": dict(submission.inputs),
+            "inputs": as_stored(submission.inputs),
             "budget": asdict(submission.budget) if submission.budget else None,
             WISH: wish_as_json(submission.retry),
             **policy_fields(policy),
@@ -128,9 +164,22 @@ def new_task(
             "search_terms": search_terms(submission.text),
             "agent_runs": [],
             "cost": None,
+            CLARIFY: submission.clarify,
+            EVALUATION: evaluation_as_stored(submission.evaluation),
             **RESET_ON_RETRY,
+            **(_dry_run(deadline_at) if submission.dry_run else {}),
         },
     )
+
+
+def _dry_run(deadline_at: datetime | None) -> dict[str, Any]:
+    # By then it has ended, so the store may remove it.
+    return {DRY_RUN: True, "expires_at": deadline_at + DRY_RUN_KEPT if deadline_at else None}
+
+
+def is_dry_run(task: Mapping[str, Any]) -> bool:
+    """Whether the task is only to be routed."""
+    return bool(task.get(DRY_RUN))
 
 
 def agent_of(task: Mapping[str, Any]) -> str | None:

@@ -1,14 +1,21 @@
 """From the stored task to what clients see."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from app.database.documents import Document
 from app.jobs.history import read_history
 from app.jobs.models import Status
-from app.tasks.schemas import AcceptedResponse, Cost, HistoryItem, TaskError, TaskResponse, TaskSummary
+from app.tasks.holds import find_hold
+from app.tasks.inputs import read_inputs
+from app.tasks.review import REVIEW, UNDER_REVIEW
+from app.tasks.schemas import AcceptedResponse, Cost, HistoryItem, TaskError, TaskResponse, TaskResult, TaskSummary
 
 SAME_NAME = (
     "session_id", "input_text", "selected_agent", "agent_type", "peer_routing_reason", "routing", "created_at",
     "queued_at", "started_at", "completed_at", "updated_at", "not_before", "deadline_at", "cancel_requested_at",
-    "result", "error", "agent_runs", "attempt", "max_attempts", "priority", "metadata",
+    "error", "agent_runs", "attempt", "max_attempts", "priority", "metadata",
     "budget", "retry", "request_id", "trace_id",
 )  # fmt: skip
 
@@ -19,8 +26,20 @@ def present_task(task: Document) -> TaskResponse:
         status=Status(task["status"]),
         cost=task["cost"] or Cost(),
         history=present_history(task),
+        input=read_inputs(task),
+        hold=find_hold(task),
+        result=_present_result(task["result"]),
+        result_under_review=_present_result(task.get(UNDER_REVIEW)),
+        review=task.get(REVIEW),
         **{name: task.get(name) for name in SAME_NAME},
     )
+
+
+def _present_result(result: Mapping[str, Any] | None) -> TaskResult | None:
+    if result is None:
+        return None
+    data = result.get("data")
+    return TaskResult.model_validate({**result, "data": json.loads(data) if data else None})
 
 
 def present_history(task: Document) -> list[HistoryItem]:

@@ -8,6 +8,7 @@ from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.database.indexes import Index
 from app.http.pagination import Cursor
 from app.jobs import recovery, retention
+from app.jobs.models import DRY_RUN
 from app.metrics import rollups
 from app.tasks.models import COLLECTION, TaskNotFound, TaskQuery, search_terms
 
@@ -17,6 +18,8 @@ INDEXES = (
     Index(COLLECTION, (("tenant_id", 1), ("agent_type", 1), ("created_at", -1), ("_id", -1))),
     Index(COLLECTION, (("tenant_id", 1), ("session_id", 1), ("created_at", -1), ("_id", -1))),
     Index(COLLECTION, (("tenant_id", 1), ("search_terms", 1), ("created_at", -1), ("_id", -1))),
+    # Only dry runs expire by themselves.
+    Index(COLLECTION, (("expires_at", 1),), {"expireAfterSeconds": 0, "sparse": True}),
     *recovery.indexes(COLLECTION),
     *rollups.job_indexes(COLLECTION),
     *retention.indexes(COLLECTION),
@@ -79,7 +82,7 @@ class TaskRepository:
 
 def _where(query: TaskQuery) -> dict[str, Any]:
     exact = {"status": query.status, "agent_type": query.agent_type, "session_id": query.session_id}
-    where: dict[str, Any] = {name: value for name, value in exact.items() if value is not None}
+    where: dict[str, Any] = {DRY_RUN: None, **{name: value for name, value in exact.items() if value is not None}}
     if created := _created_between(query):
         where["created_at"] = created
     if query.words is not None:

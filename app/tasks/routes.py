@@ -9,7 +9,10 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from pydantic import BeforeValidator, StringConstraints
 
 from app.database.documents import Document
-from app.events.stream import check_not_over, read_last_event_id, stream_history
+from app.events.live import LiveTask
+from app.events.places import Place
+from app.events.stream import EventStream, check_not_over
+from app.governance.budgets.models import Unit
 from app.http.idempotency import IdempotencyKey
 from app.http.openapi import responses, writing
 from app.http.pagination import Cursor as ListCursor
@@ -19,7 +22,10 @@ from app.http.timestamps import check_span, in_utc
 from app.identity.authentication import CurrentPrincipal
 from app.identity.event_tokens import MAX_AGE
 from app.jobs.models import Status
+from app.sessions.routes import SessionId as SessionPath
+from app.sessions.routes import Sessions
 from app.tasks.api import TaskApi
+from app.tasks.budget import raised_budget
 from app.tasks.models import Budget, Caller, Submission, TaskQuery
 from app.tasks.presentation import present_accepted, present_summary, present_task
 from app.tasks.repository import MOST_COUNTED
@@ -27,6 +33,7 @@ from app.tasks.retry_policy import read_wish
 from app.tasks.schemas import (
     EXAMPLE_ID,
     AcceptedResponse,
+    BudgetRaise,
     EventTokenResponse,
     ExecuteRequest,
     ListMeta,
@@ -99,6 +106,16 @@ async def list_tasks(
     return _present_page(page, params)
 
 
+@router.get("/sessions/{session_id}/tasks", tags=["Sessions"], responses=responses(404, 422, 503))
+async def list_session_tasks(
+    session_id: SessionPath, api: Api, sessions: Sessions, principal: CurrentPrincipal, params: PageQuery
+) -> TaskListResponse:
+    """Summaries of a session's tasks, newest first, by page or by cursor."""
+    since = await sessions.get_beginning(principal.tenant_id, session_id)
+    query = TaskQuery(session_id=session_id, created_after=since)
+    return _present_page(await api.tasks.list_page(principal.tenant_id, query, params), params)
+
+
 @router.get("/tasks/{task_id}", responses=responses(404, 422, 503))
 async def get_task(task_id: TaskId, api: Api, principal: CurrentPrincipal, wait: PreferredWait) -> TaskResponse:
     """The whole task. With `wait` the answer is held until its status changes or the time is over."""
@@ -117,6 +134,16 @@ async def retry_task(
 ) -> TaskResponse:
     """Queue a failed or cancelled task again as a new series of attempts; its history is kept."""
     return present_task(await api.tasks.retry(principal.tenant_id, task_id, idempotency_key=idempotency_key))
+
+
+@router.post("/tasks/{task_id}/budget", status_code=202, responses=writing(404, 409))
+async def raise_task_budget(
+    body: BudgetRaise, task_id: TaskId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey
+) -> TaskResponse:
+    """Let a task that a budget paused go on where it was, under higher limits."""
+    raised = {Unit(name): limit for name, limit in body.model_dump(exclude_none=True).items()}
+    answer = raised_budget(raised)
+    return present_task(await api.tasks.resume(principal.tenant_id, task_id, answer, idempotency_key=idempotency_key))
 
 
 @router.get("/tasks/{task_id}/why", responses=responses(404, 503))
@@ -150,7 +177,7 @@ async def _streamable_task(
 ) -> Document:
     # Before the stream begins: once it has, an error could no longer become a 404, nor an end a 204.
     task = await api.tasks.get(principal.tenant_id, task_id)
-    check_not_over(task, read_last_event_id(last_event_id))
+    check_not_over(task, Place.read(last_event_id))
     return task
 
 
@@ -164,16 +191,19 @@ async def stream_task_events(
     api: Api,
     principal: CurrentPrincipal,
     last_event_id: LastEventId = None,
+    *,
+    live: Annotated[
+        bool, Query(description="Also what happens in between: events named `run`, `tool` and `token`.")
+    ] = True,
 ) -> AsyncIterator[ServerSentEvent]:
     """Status changes as unnamed server-sent events, the current one first; the stream ends after the final one."""
-    task_id = task["_id"]
-    events = stream_history(
-        task_id,
-        lambda: api.tasks.get_progress(principal.tenant_id, task_id),
+    stream = EventStream(
+        LiveTask(principal.tenant_id, task["_id"]),
+        lambda: api.tasks.get_progress(principal.tenant_id, task["_id"]),
         api.signals,
-        last_seen=read_last_event_id(last_event_id),
+        live=api.live if live else None,
     )
-    async for event in events:
+    async for event in stream.events(Place.read(last_event_id)):
         yield event
 
 
@@ -185,8 +215,11 @@ def _submission(body: ExecuteRequest) -> Submission:
         priority=body.priority,
         deadline=timedelta(seconds=body.deadline_seconds) if body.deadline_seconds else None,
         metadata=body.metadata,
+        inputs=body.input,
         budget=Budget(**body.budget.model_dump()) if body.budget else None,
         retry=read_wish(body.retry.model_dump()) if body.retry else None,
+        clarify=body.clarify,
+        evaluation=body.evaluation,
     )
 
 

@@ -1,20 +1,24 @@
 """Agent runs: who worked on a task in which role, with which model and tools, for how long and at what cost."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from app.agents.metering import Meter
+from app.agents.base import AgentOutput, AgentRequest, AgentTools
+from app.agents.metering import Meter, ModelUse
 from app.clock import Clock
-from app.errors import CircuitOpen, OrchestratorError
+from app.errors import CircuitOpen, NotAsked, OrchestratorError
+from app.events.publishing import LiveAttempt, LiveRun
 from app.ids import new_id
 from app.jobs.runner import Attempt
 from app.llm.errors import AgentOutputInvalid
-from app.llm.prices import usd_total
-from app.llm.usage import TokenUsage
+from app.metrics.usage import NOTE, note_of
+from app.replay.models import RecordedError, RecordedRun, Recording
+from app.replay.tape import Tape, recorded_run
+from app.tasks.models import ROUTER, agent_of
 
 LONGEST_TEXT = 64 * 1024
 
@@ -27,28 +31,59 @@ class Run:
     agent_role: str
     meter: Meter
     started_at: datetime
+    run_id: str
+    live: LiveRun
     output: str | None = None
+    tape: Tape | None = None
+
+    def recorded(self, tools: AgentTools, request: AgentRequest, *, version: str | None = None) -> AgentTools:
+        """The tools of this run for this request, recorded when its attempt is."""
+        if self.tape is None:
+            return tools
+        self.tape.begin(request, version=version)
+        return self.tape.around(tools)
+
+    def finish(self, output: AgentOutput) -> None:
+        """This is what the run came to, and it was accepted."""
+        self.output = output.raw_output
+        if self.tape is not None:
+            self.tape.end(output)
 
 
 class RunRecorder:
     """Notes every run of one attempt as evidence, and adds up what it cost, also when it fails or is stopped."""
 
-    def __init__(self, attempt: Attempt, *, clock: Clock) -> None:
+    def __init__(
+        self,
+        attempt: Attempt,
+        live: LiveAttempt,
+        *,
+        clock: Clock,
+        new_meter: Callable[[], Meter] = Meter,
+        new_tape: Callable[[], Tape | None] = lambda: None,
+    ) -> None:
         self._attempt = attempt
+        self._live = live
+        self._new_meter = new_meter
+        self._new_tape = new_tape
+        self._recorded: list[RecordedRun] = []
         self._clock = clock
         self._task = attempt.job.document
         self._cost: Mapping[str, Any] = self._task["cost"] or {}
 
     @contextmanager
     def run(self, agent_name: str, agent_role: str) -> Iterator[Run]:
-        run = Run(agent_name, agent_role, Meter(), self._clock())
+        run_id = new_id()
+        live = self._live.begin_run(run_id, agent_name, agent_role)
+        run = Run(agent_name, agent_role, self._new_meter(), self._clock(), run_id, live, tape=self._new_tape())
         try:
             yield run
         except asyncio.CancelledError:
             self._note(run, "cancelled", None)
             raise
-        except CircuitOpen as error:
-            self._attempt.evidence.fields["circuit"] = dict(error.details)
+        except NotAsked as error:
+            if isinstance(error, CircuitOpen):
+                self._attempt.evidence.fields["circuit"] = dict(error.details)
             # Refused as often as the provider is down, tasks would push what they really did out of their runs.
             if run.meter.calls:
                 self._note(run, "failed", {"type": error.code, "message": error.message})
@@ -63,13 +98,18 @@ class RunRecorder:
             self._note(run, "completed", None)
 
     def _note(self, run: Run, status: str, error: Mapping[str, str] | None) -> None:
-        finished_at, usage = self._clock(), run.meter.usage
-        self._cost = add_cost(self._cost, usage, usd_total(run.meter.usage_by_model), calls=run.meter.calls)
-        self._attempt.evidence.fields["cost"] = self._cost
+        run.live.finish(status, model=run.meter.model)
+        finished_at = self._clock()
+        self._cost = add_cost(self._cost, run.meter)
+        duration_ms = round((finished_at - run.started_at).total_seconds() * 1000, 1)
+        self._record(run, duration_ms, error)
+        evidence, doer = self._attempt.evidence, self._attempt.evidence.label or agent_of(self._task) or ROUTER
+        evidence.fields["cost"] = self._cost
+        evidence.noted[NOTE] = note_of(self._cost, doer)
         self._attempt.evidence.append(
             "agent_runs",
             {
-                "run_id": new_id(),
+                "run_id": run.run_id,
                 "task_id": self._task["_id"],
                 "session_id": self._task["session_id"],
                 "agent_name": run.agent_name,
@@ -80,13 +120,36 @@ class RunRecorder:
                 "tools_used": list(run.meter.tools_used),
                 "started_at": run.started_at,
                 "finished_at": finished_at,
-                "duration_ms": round((finished_at - run.started_at).total_seconds() * 1000, 1),
-                "token_usage": {"prompt": usage.prompt, "completion": usage.completion, "total": usage.total},
+                "duration_ms": duration_ms,
+                "first_token_ms": run.live.first_token_ms,
+                "token_usage": asdict(run.meter.usage),
+                "models": [_used(model, use) for model, use in run.meter.uses.items()],
+                "prompts": [{"name": name, "digest": digest} for name, digest in run.meter.prompts.items()],
                 "status": status,
                 "attempt": self._attempt.job.attempt,
                 "error": error,
             },
         )
+
+    def _record(self, run: Run, duration_ms: float, error: Mapping[str, str] | None) -> None:
+        if run.tape is None or not run.tape.calls:
+            return
+        known = recorded_run(
+            run.tape,
+            run_id=run.run_id,
+            agent_name=run.agent_name,
+            agent_role=run.agent_role,
+            error=RecordedError.model_validate(error) if error else None,
+            usd=run.meter.usd,
+            tokens=run.meter.usage.total,
+            duration_ms=duration_ms,
+        )
+        self._recorded.append(known)
+
+    @property
+    def recording(self) -> Recording:
+        """What the runs that have ended exchanged with models and tools."""
+        return Recording(task_id=self._task["_id"], attempt=self._attempt.job.attempt, runs=tuple(self._recorded))
 
 
 def feedback_on(task: Mapping[str, Any], agent_name: str) -> str | None:
@@ -104,12 +167,18 @@ def feedback_on(task: Mapping[str, Any], agent_name: str) -> str | None:
     return None
 
 
-def add_cost(cost: Mapping[str, Any], usage: TokenUsage, usd: float, *, calls: int) -> dict[str, Any]:
+def _used(model: str, use: ModelUse) -> dict[str, Any]:
+    return {"model": model, "calls": use.calls, "failures": use.failures, "last_error": use.last_error}
+
+
+def add_cost(cost: Mapping[str, Any], meter: Meter) -> dict[str, Any]:
     """What a task has cost so far, over all its attempts."""
+    usage = meter.usage
     return {
         "prompt_tokens": cost.get("prompt_tokens", 0) + usage.prompt,
         "completion_tokens": cost.get("completion_tokens", 0) + usage.completion,
         "total_tokens": cost.get("total_tokens", 0) + usage.total,
-        "usd_estimate": round(cost.get("usd_estimate", 0.0) + usd, 8),
-        "model_calls": cost.get("model_calls", 0) + calls,
+        "usd_estimate": round(cost.get("usd_estimate", 0.0) + meter.usd, 8),
+        "model_calls": cost.get("model_calls", 0) + meter.calls,
+        "unpriced_calls": cost.get("unpriced_calls", 0) + meter.unpriced_calls,
     }

@@ -7,9 +7,13 @@ from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from app.agents.routing import RoutingRule
 from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
 from app.jobs.models import DEFAULT_PRIORITY, Reason, Status
+from app.setting_evaluation import EvaluationRequest
+from app.tasks.evaluation_schemas import Evaluation, Review
+from app.tasks.inputs import check_bounds
 
 MOST_METADATA_BYTES = 4096
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
@@ -44,15 +48,33 @@ def _is_small(value: dict[str, Any]) -> dict[str, Any]:
 Scalar = str | int | float | bool | None
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
+TaskText = Annotated[str, AfterValidator(_is_clean_text)]
+TaskInput = Annotated[dict[str, Any], AfterValidator(check_bounds)]
 
-class BudgetRequest(BaseModel):
-    """What the task may consume over all its attempts. It fails with BUDGET_EXCEEDED before a call beyond that."""
 
+class TaskLimits(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    usd: float | None = Field(None, gt=0, le=10_000, description="US dollars by list price.")
-    tokens: int | None = Field(None, gt=0, description="Prompt and completion tokens together.")
-    model_calls: int | None = Field(None, gt=0, description="Calls to models, routing included.")
+    usd: float | None = Field(None, gt=0, le=10_000, allow_inf_nan=False, description="US dollars by list price.")
+    tokens: int | None = Field(None, gt=0, le=10**12, description="Prompt and completion tokens together.")
+    model_calls: int | None = Field(None, gt=0, le=10**9, description="Calls to models, routing included.")
+    wall_seconds: float | None = Field(
+        None, gt=0, le=10_000_000, allow_inf_nan=False, description="Seconds that workers spend on the task."
+    )
+
+
+class BudgetRequest(TaskLimits):
+    """What the task may consume over all its attempts; no call is made beyond that."""
+
+    on_exceeded: Literal["fail", "ask"] = Field(
+        "fail",
+        description="`fail` ends the task with BUDGET_EXCEEDED; `ask` pauses it in `awaiting_approval` until somebody "
+        "raises the budget or cancels it.",
+    )
+
+
+class BudgetRaise(TaskLimits):
+    """New limits of a paused task, instead of lower ones; empty when another budget than its own was reached."""
 
 
 class RetryRequest(BaseModel):
@@ -97,9 +119,7 @@ class ExecuteRequest(BaseModel):
         },
     )
 
-    task: Annotated[str, AfterValidator(_is_clean_text)] = Field(
-        description="What is to be done, in natural language; at most MAX_TASK_BYTES bytes."
-    )
+    task: TaskText = Field(description="What is to be done, in natural language; at most MAX_TASK_BYTES bytes.")
     session_id: SessionId | None = Field(
         None, description="Groups tasks of one conversation; made when missing. Letters, digits and `._:-`."
     )
@@ -113,14 +133,49 @@ class ExecuteRequest(BaseModel):
     metadata: Annotated[dict[MetadataKey, Scalar], AfterValidator(_is_small)] = Field(
         default_factory=dict, description="Your own labels, returned as they are; at most 4 KiB."
     )
+    input: TaskInput = Field(
+        default_factory=dict,
+        description="Typed input of the agent, as its input schema says: for instance a text and what to do with it, "
+        "or a table. Without `agent`, input that only one agent takes decides the routing.",
+    )
     budget: BudgetRequest | None = Field(None, description="Limits of what the task may consume.")
     retry: RetryRequest | None = Field(None, description="The task's own retry policy, as far as it is given.")
+    evaluation: EvaluationRequest | None = Field(
+        None, description="How the output is evaluated, and what happens when it does not pass."
+    )
+    clarify: bool = Field(
+        False,
+        description="When the router is not sure: wait in `awaiting_approval` for `POST /v1/tasks/{id}/clarify`, "
+        "instead of failing with UNKNOWN_TASK_TYPE.",
+    )
+
+
+class RoutingCandidate(BaseModel):
+    """An agent that the router considered."""
+
+    agent_name: str
+    score: float = Field(description="How well it fits, from 0 to 1.")
+    reason: str
+
+
+class PromptUse(BaseModel):
+    """A version of a prompt."""
+
+    name: str
+    digest: str
 
 
 class Routing(BaseModel):
-    agent_name: str
+    """What was decided and why; a task that no agent takes has one, too."""
+
+    agent_name: str = Field(description="What the router named; `Unknown` for none.")
     confidence: float
     reasoning: str
+    rule: RoutingRule | None = Field(None, description="What decided; null for tasks that an older version routed.")
+    candidates: list[RoutingCandidate] = Field([], description="The agents that were considered, the best first.")
+    prompt: PromptUse | None = Field(None, description="The version of the router's prompt; null without a model.")
+    model: str | None = Field(None, description="The model that was asked; null when none was.")
+    threshold: float | None = Field(None, description="The confidence that was needed (ROUTER_MIN_CONFIDENCE).")
 
 
 class Citation(BaseModel):
@@ -129,11 +184,29 @@ class Citation(BaseModel):
     url: str
 
 
+class File(BaseModel):
+    path: str = Field(examples=["src/reverse.py"])
+    content: str
+    language: str | None
+
+
+class Artifact(BaseModel):
+    name: str = Field(examples=["chart-1.svg"])
+    media_type: str = Field(examples=["image/svg+xml"])
+    sha256: str
+    size: int = Field(description="Bytes.")
+
+
 class TaskResult(BaseModel):
     summary: str
     raw_output: str
     code_language: str | None
     citations: list[Citation]
+    data: dict[str, Any] | None = Field(None, description="The answer in the shape of the agent's output schema.")
+    files: list[File] = Field([], description="Files the answer holds.")
+    artifacts: list[Artifact] = Field([], description="Blobs to be downloaded from `/v1/tasks/{id}/artifacts`.")
+    notes: list[str] = Field([], description="What to know of how the answer came about.")
+    evaluation: Evaluation | None = Field(None, description="The verdict on the output; null when none was wanted.")
 
 
 class TaskError(BaseModel):
@@ -147,12 +220,25 @@ class Cost(BaseModel):
     total_tokens: int = 0
     usd_estimate: float = 0.0
     model_calls: int = 0
+    unpriced_calls: int = Field(0, description="Calls whose price is not known; `usd_estimate` is without them.")
 
 
 class RunUsage(BaseModel):
     prompt: int = 0
     completion: int = 0
     total: int = 0
+    cached: int = Field(0, description="Of `prompt`, read from the provider's cache.")
+    cache_written: int = Field(0, description="Of `prompt`, put into the provider's cache.")
+    reasoning: int = Field(0, description="Of `completion`, thought and not said.")
+
+
+class ModelUse(BaseModel):
+    """What became of a run's calls to one model."""
+
+    model: str
+    calls: int
+    failures: int
+    last_error: str | None = Field(description="Code of the last failure; with 0 calls, why the model was not asked.")
 
 
 class AgentRun(BaseModel):
@@ -162,7 +248,7 @@ class AgentRun(BaseModel):
     task_id: str
     session_id: str
     agent_name: str
-    agent_role: Literal["router", "executor", "evaluator"]
+    agent_role: Literal["router", "executor", "evaluator", "memory"]
     input: str
     output: str | None
     model: str | None
@@ -170,7 +256,12 @@ class AgentRun(BaseModel):
     started_at: Timestamp
     finished_at: Timestamp
     duration_ms: float
+    first_token_ms: float | None = Field(
+        None, description="How long the first answer that came in pieces took to begin; null when none did."
+    )
     token_usage: RunUsage
+    models: list[ModelUse] = Field([], description="The models that were asked, in this order.")
+    prompts: list[PromptUse] = Field([], description="The prompts that were used, with the digest of their version.")
     status: Literal["completed", "failed", "cancelled"]
     attempt: int
     error: TaskError | None = None
@@ -183,6 +274,15 @@ class HistoryItem(BaseModel):
     attempt: int
     reason: Reason
     error: TaskError | None = None
+
+
+class Hold(BaseModel):
+    """What a task in `awaiting_approval` waits for."""
+
+    kind: str = Field(examples=["budget"])
+    message: str
+    since: Timestamp
+    facts: dict[str, Any]
 
 
 class TaskResponse(BaseModel):
@@ -205,6 +305,8 @@ class TaskResponse(BaseModel):
     deadline_at: Timestamp | None
     cancel_requested_at: Timestamp | None
     result: TaskResult | None
+    result_under_review: TaskResult | None = Field(None, description="The output that somebody has to look at.")
+    review: Review | None = Field(None, description="What a reviewer said of the output.")
     error: TaskError | None
     cost: Cost
     agent_runs: list[AgentRun]
@@ -213,7 +315,9 @@ class TaskResponse(BaseModel):
     max_attempts: int
     priority: int
     metadata: dict[str, Scalar]
+    input: dict[str, Any] = Field({}, description="The typed input as it was handed in.")
     budget: BudgetRequest | None
+    hold: Hold | None = Field(None, description="What the task waits for while it is `awaiting_approval`.")
     retry: RetryPolicyInForce | None
     request_id: str | None
     trace_id: str | None

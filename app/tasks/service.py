@@ -1,14 +1,16 @@
 """The use cases of a task: submit, read, wait, list, cancel, retry."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.agents.registry import Registry
 from app.clock import Clock
 from app.database.documents import Document
 from app.database.errors import DuplicateDocument
-from app.errors import Invalid, NotFound, Unavailable
+from app.errors import Conflict, Invalid, NotFound, Unavailable
 from app.events.signals import Signals
 from app.http.idempotency import Idempotency
 from app.http.pagination import PageParams
@@ -16,9 +18,13 @@ from app.ids import is_id, new_id
 from app.jobs.doorbell import Doorbell
 from app.jobs.history import read_history
 from app.jobs.models import Job, Reason, Status
-from app.jobs.store import JobFinished, JobNotFinished, JobStore
+from app.jobs.store import JobFinished, JobNotFinished, JobNotSuspended, JobStore
 from app.sessions.messages import MessageLog, user_message
 from app.tasks.admission import Admission
+from app.tasks.clarification import named_agent, other_words
+from app.tasks.evaluation import check_evaluation
+from app.tasks.holds import HOLD, Answer, TaskNotWaiting, fields_to_go_on
+from app.tasks.inputs import check_submitted
 from app.tasks.models import (
     RESET_ON_RETRY,
     Caller,
@@ -34,6 +40,7 @@ from app.tasks.retry_policy import RetryPolicies
 from app.tasks.waiting import TaskWatch, is_final
 
 EXECUTE_ROUTE = "POST /v1/agent/execute"
+DRY_RUN_ROUTE = "POST /v1/agent/route"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,9 @@ class TaskService:
         admission: Admission,
         clock: Clock,
         retries: RetryPolicies,
+        evaluators: Sequence[str] = (),
     ) -> None:
+        """``evaluators`` are the names of those that packages bring."""
         self._store = store
         self._repository = repository
         self._watch = watch
@@ -80,6 +89,7 @@ class TaskService:
         self._admission = admission
         self._clock = clock
         self._retries = retries
+        self._evaluators = evaluators
 
     async def submit(self, submission: Submission, caller: Caller, *, idempotency_key: str | None = None) -> Accepted:
         """Store the task and ring for a worker. Once this returns the task will end in a final state."""
@@ -90,7 +100,7 @@ class TaskService:
         reserved = await self._idempotency.reserve(
             idempotency_key,
             tenant_id=caller.tenant_id,
-            route=EXECUTE_ROUTE,
+            route=DRY_RUN_ROUTE if submission.dry_run else EXECUTE_ROUTE,
             body=submission.as_json(),
             work_id=task_id,
         )
@@ -143,26 +153,29 @@ class TaskService:
     async def retry(self, tenant_id: str, task_id: str, *, idempotency_key: str | None = None) -> Document:
         """Queue a failed or cancelled task again as a new series of attempts; the same key does it once only."""
         _check_id(task_id)
-        request = new_id()
-        if idempotency_key is not None:
-            task = await self._repository.get(tenant_id, task_id)
-            request = await self._idempotency.reserve(
-                idempotency_key,
-                tenant_id=tenant_id,
-                route=f"POST /v1/tasks/{task_id}/retry",
-                body=None,
-                work_id=request,
-            )
-            if was_retried_by(task, request):
-                return task
-        try:
+
+        async def begin(request: str) -> Document:
             return await self._retry(tenant_id, task_id, request)
-        except TaskNotRetryable:
-            # A simultaneous request with the same key may have been faster.
-            task = await self._repository.get(tenant_id, task_id)
-            if not was_retried_by(task, request):
-                raise
-            return task
+
+        return await self._once(tenant_id, task_id, "retry", None, begin, idempotency_key)
+
+    async def resume(
+        self, tenant_id: str, task_id: str, answer: Answer, *, idempotency_key: str | None = None
+    ) -> Document:
+        """Let a task that waits for this answer go on where it was; the same key does it once only."""
+        _check_id(task_id)
+
+        async def begin(request: str) -> Document:
+            return await self._resume(await self._repository.get(tenant_id, task_id), answer, request)
+
+        return await self._once(tenant_id, task_id, answer.kind, answer.body, begin, idempotency_key)
+
+    async def clarify(
+        self, tenant_id: str, task_id: str, *, agent: str | None, text: str | None, idempotency_key: str | None = None
+    ) -> Document:
+        """Answer which agent a task is for that waits for this: by its name, else in other words."""
+        answer = named_agent(agent, self._registry, self._retries) if agent else other_words(text or "")
+        return await self.resume(tenant_id, task_id, answer, idempotency_key=idempotency_key)
 
     async def begin_again(self, tenant_id: str, task_id: str, *, request: str, ended_at: datetime) -> bool:
         """Retry the task if that is still when it ended; whether this request has begun a new series of attempts."""
@@ -172,8 +185,46 @@ class TaskService:
             return False
         except TaskNotRetryable:
             task = await self._repository.find(tenant_id, task_id)
-            return task is not None and was_retried_by(task, request)
+            return task is not None and was_begun_by(task, request)
         return True
+
+    async def _once(
+        self,
+        tenant_id: str,
+        task_id: str,
+        verb: str,
+        body: Any,
+        begin: Callable[[str], Awaitable[Document]],
+        key: str | None,
+    ) -> Document:
+        """What ``begin`` answers, or the task when a request with the same key has begun it."""
+        request = new_id()
+        if key is not None:
+            task = await self._repository.get(tenant_id, task_id)
+            request = await self._idempotency.reserve(
+                key, tenant_id=tenant_id, route=f"POST /v1/tasks/{task_id}/{verb}", body=body, work_id=request
+            )
+            if was_begun_by(task, request):
+                return task
+        try:
+            return await begin(request)
+        except Conflict:
+            # A simultaneous request with the same key may have been faster.
+            task = await self._repository.get(tenant_id, task_id)
+            if not was_begun_by(task, request):
+                raise
+            return task
+
+    async def _resume(self, task: Document, answer: Answer, request: str) -> Document:
+        fields = fields_to_go_on(task, answer)
+        # As it was read, so that of simultaneous answers only one lets it go on.
+        where = {f"{HOLD}.since": task[HOLD]["since"]}
+        try:
+            job = await self._store.resume(task["tenant_id"], task["_id"], where=where, fields=fields, request=request)
+        except JobNotSuspended as error:
+            raise TaskNotWaiting(f"task {task['_id']} waits for nobody any more") from error
+        self._announce(job)
+        return dict(job.document)
 
     async def _retry(self, tenant_id: str, task_id: str, request: str, *, ended_at: datetime | None = None) -> Document:
         try:
@@ -190,6 +241,10 @@ class TaskService:
         names = [spec.name for spec in self._registry.list_agents()]
         if submission.agent is not None and submission.agent not in names:
             raise Invalid(f"no agent of this name; there are {', '.join(names)}", field="agent")
+        if submission.agent is not None:
+            check_submitted(self._registry.get_agent(submission.agent), submission.inputs)
+        if submission.evaluation is not None:
+            check_evaluation(submission.evaluation, self._evaluators)
 
     async def _enqueue_reserved(self, submission: Submission, caller: Caller, task_id: str) -> Accepted:
         try:
@@ -210,7 +265,8 @@ class TaskService:
                 deadline_at=deadline_at,
             )
         )
-        self._messages.write_soon(user_message(dict(job.document)))
+        if not submission.dry_run:
+            self._messages.write_soon(user_message(dict(job.document)))
         self._announce(job)
         return dict(job.document)
 
@@ -220,9 +276,10 @@ class TaskService:
         self._signals.notify(job.id)
 
 
-def was_retried_by(task: Document, request: str) -> bool:
-    """Whether this very request has begun a series of attempts already."""
-    return any(entry.reason is Reason.RETRIED and entry.label == request for entry in read_history(task["history"]))
+def was_begun_by(task: Document, request: str) -> bool:
+    """Whether this very request has queued the task again already."""
+    begun = {Reason.RETRIED, Reason.RESUMED}
+    return any(entry.reason in begun and entry.label == request for entry in read_history(task["history"]))
 
 
 def _check_id(task_id: str) -> None:

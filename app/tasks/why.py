@@ -11,6 +11,7 @@ from app.jobs.lanes import permit_waited_for
 from app.jobs.limits import TENANT
 from app.jobs.models import Status
 from app.llm.circuits import Circuit, CircuitKey
+from app.tasks.holds import find_hold
 
 MOST_AHEAD = 1000
 
@@ -44,8 +45,7 @@ def explain(task: Document, facts: Facts) -> Why:
         case Status.PROCESSING:
             return _explain_processing(task, facts)
         case Status.AWAITING_APPROVAL:
-            since = task["updated_at"]
-            return Why("approval", f"An approval has been pending since {to_iso(since)}.", {"since": since})
+            return _explain_held(task)
         case final:
             return _explain_final(task, final)
 
@@ -127,6 +127,14 @@ def _explain_processing(task: Document, facts: Facts) -> Why:
     if task["cancel_requested_at"] is not None:
         return Why("cancellation", f"{text} It was asked to stop.", known)
     return Why("agent" if task["selected_agent"] or task["requested_agent"] else "routing", text, known)
+
+
+def _explain_held(task: Document) -> Why:
+    if hold := find_hold(task):
+        text = f"{hold['message']}. Paused since {to_iso(hold['since'])}; cancel the task to give it up."
+        return Why(hold["kind"], text, {**hold["facts"], "since": hold["since"]})
+    since = task["updated_at"]
+    return Why("approval", f"An approval has been pending since {to_iso(since)}.", {"since": since})
 
 
 def _explain_final(task: Document, status: Status) -> Why:

@@ -7,11 +7,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
-_PARAMETER = re.compile(r"\{([a-z_]+)(?::[a-z]+)?\}")
+A_SESSION = "a-talk"
+_PARAMETER = re.compile(r"\{([a-z_0-9]+)(?::[a-z]+)?\}")
 # Bodies of those routes that need one to get as far as looking for their object.
 BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/agent/execute"): {"task": "Write a short post."},
+    ("POST", "/v1/tasks/{task_id}/clarify"): {"text": "I mean the post."},
     ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"): {"happened": True},
+    ("POST", "/v1/tasks/{task_id}/review"): {"decision": "accept"},
+    ("PUT", "/v1/budgets/{scope}/{owner}"): {"day": {"tokens": 1000}},
 }
 
 
@@ -35,7 +39,15 @@ class Call:
 
 def values_of(task_id: str) -> dict[str, str]:
     """A value for every parameter of every route; what belongs to a task is one it has not."""
-    return {"task_id": task_id, "key": "9d3c6f0e-7b1a-8c42-a5d1-3f0e6a2b9c11"}
+    return {
+        "task_id": task_id,
+        "session_id": A_SESSION,
+        "agent_name": "EchoAgent",
+        "scope": "tenant",
+        "owner": "red",
+        "key": "9d3c6f0e-7b1a-8c42-a5d1-3f0e6a2b9c11",
+        "sha256": "0" * 64,
+    }
 
 
 def calls_of(app: FastAPI) -> list[Call]:

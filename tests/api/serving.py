@@ -5,10 +5,12 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent
 
+from app.agents.registry import Registry
 from app.http.server import Server, server_config
 from app.main import create_app
 from app.settings import Settings
@@ -23,9 +25,9 @@ class QuietServer(Server):
 
 
 @asynccontextmanager
-async def served_api(settings: Settings) -> AsyncIterator[Api]:
+async def served_api(settings: Settings, *, registry: Registry | None = None) -> AsyncIterator[Api]:
     """The API on a free port from start to stop."""
-    app = create_app(settings, core_factory=build_watched)
+    app = create_app(settings, core_factory=partial(build_watched, registry=registry))
     config = server_config(app, host=settings.api_host, port=0)
     server = QuietServer(config, on_stop=lambda: app.state.core.signals.stop_waiting())
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -60,10 +62,17 @@ class Stream:
 
 @asynccontextmanager
 async def streaming(
-    api: Api, task_id: str, *, after: str | None = None, token: str | None = None, **headers: str
+    api: Api,
+    task_id: str,
+    *,
+    after: str | None = None,
+    token: str | None = None,
+    live: bool | None = None,
+    **headers: str,
 ) -> AsyncIterator[Stream]:
     resumed = {"Last-Event-ID": after} if after is not None else {}
-    params = {"token": token} if token else {}
+    given = {"token": token, "live": live}
+    params = {name: str(value) for name, value in given.items() if value is not None}
     path = f"/v1/tasks/{task_id}/events"
     async with api.client.stream("GET", path, headers={**resumed, **headers}, params=params) as response:
         yield Stream(response)

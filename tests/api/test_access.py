@@ -8,10 +8,17 @@ import pytest
 from app.identity.authentication import PUBLIC_PATHS
 from tests.api.conftest import StartApi
 from tests.api.harness import Api, problem_of
-from tests.api.routes import Call, calls_of, values_of
+from tests.api.routes import A_SESSION, Call, calls_of, values_of
 
-KEYS = "key-of-red:red:member,key-of-blue:blue:member,key-to-watch:red:viewer,key-of-boss:red:admin"
-RED, BLUE, WATCHER, BOSS = ({"X-API-Key": key} for key in ("key-of-red", "key-of-blue", "key-to-watch", "key-of-boss"))
+KEYS = (
+    "key-of-red:red:member,key-of-blue:blue:member,key-to-watch:red:viewer,key-of-boss:red:admin,"
+    "key-of-rival:blue:admin"
+)
+RED, BLUE, WATCHER, BOSS, RIVAL = (
+    {"X-API-Key": key} for key in ("key-of-red", "key-of-blue", "key-to-watch", "key-of-boss", "key-of-rival")
+)
+# What is not found where it is not a task.
+CODES = {"session_id": "SESSION_NOT_FOUND", "owner": "BUDGET_NOT_FOUND"}
 
 
 @pytest.fixture
@@ -41,12 +48,27 @@ async def test_the_walk_covers_every_route_of_the_contract(locked: Api) -> None:
         ("POST", "/v1/tasks/{task_id}/cancel"),
         ("POST", "/v1/tasks/{task_id}/retry"),
         ("GET", "/v1/tasks/{task_id}/why"),
+        ("GET", "/v1/tasks/{task_id}/artifacts"),
+        ("GET", "/v1/tasks/{task_id}/artifacts/{sha256}"),
         ("GET", "/v1/tasks/{task_id}/effects"),
         ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"),
+        ("GET", "/v1/agents"),
+        ("GET", "/v1/agents/{agent_name}"),
+        ("GET", "/v1/sessions"),
+        ("GET", "/v1/sessions/{session_id}"),
+        ("DELETE", "/v1/sessions/{session_id}"),
+        ("GET", "/v1/sessions/{session_id}/messages"),
+        ("GET", "/v1/sessions/{session_id}/tasks"),
         ("GET", "/v1/dead-letters"),
         ("POST", "/v1/dead-letters/redrive"),
         ("GET", "/v1/dead-letters/{task_id}"),
         ("POST", "/v1/dead-letters/{task_id}/redrive"),
+        ("GET", "/v1/budgets"),
+        ("GET", "/v1/budgets/{scope}/{owner}"),
+        ("PUT", "/v1/budgets/{scope}/{owner}"),
+        ("DELETE", "/v1/budgets/{scope}/{owner}"),
+        ("POST", "/v1/tasks/{task_id}/budget"),
+        ("GET", "/v1/usage"),
         ("GET", "/v1/system/metrics"),
         ("GET", "/metrics"),
         ("GET", "/health"),
@@ -67,12 +89,14 @@ async def test_every_route_that_is_not_public_needs_a_key(locked: Api) -> None:
 
 
 async def test_every_route_that_takes_an_id_hides_another_tenants_object(locked: Api) -> None:
-    task_id = await locked.submit(headers=RED)
-    walked = [call for call in calls_of(locked.app) if call.parameters]
+    task_id = await locked.submit(headers=RED, session_id=A_SESSION)
+    # Agents are nobody's: every tenant sees those of the deployment.
+    walked = [call for call in calls_of(locked.app) if call.parameters and "agent_name" not in call.parameters]
 
     for call in walked:
-        response = await send(locked, call, call.path(values_of(task_id)), BLUE)
-        body = problem_of(response, 404, "TASK_NOT_FOUND")
+        response = await send(locked, call, call.path(values_of(task_id)), RIVAL)
+        code = next((CODES[name] for name in call.parameters if name in CODES), "TASK_NOT_FOUND")
+        body = problem_of(response, 404, code)
         assert "red" not in body["detail"], call
 
     assert len(walked) >= 6
@@ -112,15 +136,17 @@ async def test_a_session_of_one_name_is_another_session_for_another_tenant(locke
 
 
 async def test_a_viewer_may_read_everything_and_change_nothing(locked: Api) -> None:
-    task_id, dead_id = await locked.submit(headers=RED), await locked.submit(headers=RED)
+    task_id, dead_id = await locked.submit(headers=RED, session_id=A_SESSION), await locked.submit(headers=RED)
     await locked.hand().fail(dead_id)
+    await locked.client.put("/v1/budgets/tenant/red", json={"day": {"tokens": 10}}, headers=BOSS)
 
     for call in calls_of(locked.app):
         response = None
         if call.method == "GET" and not call.template.endswith("/events"):
             shown = dead_id if call.template.startswith("/v1/dead-letters/") else task_id
             response = await send(locked, call, call.path(values_of(shown)), WATCHER)
-            assert response.status_code == 200, (call, response.text)
+            # A task in the queue has made nothing yet, and its viewer is told so.
+            assert response.status_code == (404 if "sha256" in call.parameters else 200), (call, response.text)
         elif call.method != "GET" and not call.template.endswith("/events/token"):
             problem_of(await send(locked, call, call.path(values_of(task_id)), WATCHER), 403, "FORBIDDEN")
     assert (await locked.read(task_id, headers=RED))["status"] == "queued"

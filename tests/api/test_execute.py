@@ -59,7 +59,13 @@ async def test_what_a_client_may_add_is_kept(api: Api) -> None:
 async def test_a_budget_is_kept_with_the_task(api: Api) -> None:
     task_id = await api.submit(budget={"usd": 0.05, "tokens": 1000})
 
-    assert (await api.read(task_id))["budget"] == {"usd": 0.05, "tokens": 1000, "model_calls": None}
+    assert (await api.read(task_id))["budget"] == {
+        "usd": 0.05,
+        "tokens": 1000,
+        "model_calls": None,
+        "wall_seconds": None,
+        "on_exceeded": "fail",
+    }
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ async def test_the_workers_gauge_shows_which_circuits_are_open(api: Api, simulat
     settings = with_models(api.settings, simulator, circuit_failures=failures)
     chat = ChatModels.from_settings(settings)
     guarded = guard(replace(api.core, settings=settings), chat, NoSearch())
-    labels = {"provider": chat.provider, "model": "gpt-4o-mini"}
+    labels = {"provider": chat.circuit_of(ModelRole.CODE).provider, "model": "gpt-4o-mini"}
 
     async def ask() -> type[Exception]:
         with pytest.raises((LlmUnavailable, CircuitOpen)) as caught:

@@ -46,7 +46,7 @@ def quantile(values: list[float], q: float) -> float:
 
 def submit(port: int, task: Mapping[str, object], *, count: int, connections: int, wait: bool = False) -> Load:
     """POST the task ``count`` times, each connection one after the other; with ``wait`` until each is completed."""
-    return uvloop.run(_submit(port, _request(task, wait=wait), count, connections, completed=wait))
+    return uvloop.run(_submit(port, execute_request(task, wait=wait), count, connections, completed=wait))
 
 
 async def _submit(port: int, request: bytes, count: int, connections: int, *, completed: bool) -> Load:
@@ -58,7 +58,7 @@ async def _submit(port: int, request: bytes, count: int, connections: int, *, co
         for _ in todo:
             sent = time.perf_counter()
             writer.write(request)
-            _check(*await _answer(reader), completed=completed)
+            check_answer(*await read_answer(reader), completed=completed)
             load.latencies.append(time.perf_counter() - sent)
 
     async with asyncio.timeout(PATIENCE):
@@ -69,7 +69,7 @@ async def _submit(port: int, request: bytes, count: int, connections: int, *, co
     return load
 
 
-def _request(task: Mapping[str, object], *, wait: bool) -> bytes:
+def execute_request(task: Mapping[str, object], *, wait: bool) -> bytes:
     body = json.dumps(task).encode()
     lines = [
         "POST /v1/agent/execute HTTP/1.1",
@@ -81,12 +81,12 @@ def _request(task: Mapping[str, object], *, wait: bool) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     _, _, rest = head.lower().partition(b"content-length:")
     return int(head.split(b" ", 2)[1]), await reader.readexactly(int(rest.split(b"\r\n", 1)[0]))
 
 
-def _check(status: int, body: bytes, *, completed: bool) -> None:
+def check_answer(status: int, body: bytes, *, completed: bool) -> None:
     if status != ACCEPTED or (completed and json.loads(body)["status"] != "completed"):
         raise BenchFailed(f"the API answered {status}: {body[:300].decode(errors='replace')}")

@@ -13,6 +13,7 @@ from tests.bench.plain_celery import PlainCelery
 from tests.bench.plan import Sizes
 from tests.bench.process import BenchFailed
 from tests.bench.stack import WORKER, Stack, TaskStore
+from tests.bench.streams import Streams
 from tests.bench.usage import Cost, idle_percent, measured, peak_memory
 
 PATIENCE = 60.0
@@ -52,6 +53,11 @@ class Bench:
             say(f"{self._sizes.waiting} calls of 2 s, round {number} of {self._sizes.rounds}")
             self._measure_waiting()
             self._measure_plain_waiting()
+        self._plain.stop()
+        streams = Streams(self._stack, self._tasks, self.notes, self._sizes)
+        for number in range(1, self._sizes.rounds + 1):
+            say(f"streams, round {number} of {self._sizes.rounds}: one at a time, then {self._sizes.waiting} at once")
+            streams.measure()
 
     def _measure_accepting(self) -> None:
         self._execute(WARM_UP)
@@ -85,7 +91,7 @@ class Bench:
             load = self._execute(count)
             self._await_end(load.began_at)
             time.sleep(UPKEEP_SECONDS)
-        self._refuse_failures(load.began_at)
+        self._tasks.refuse_failures(since=load.began_at)
         self.notes.note(rows.TASK_RATE, count / self._makespan(load))
         self.notes.note(rows.BUSY_ACCEPT_RATE, load.rate)
         self.notes.note(rows.BUSY_ACCEPT_P99, load.quantile(0.99))
@@ -117,7 +123,7 @@ class Bench:
         with peak_memory(worker) as peak, measured({WORKER: worker}) as cost:
             load = submit(self._stack.ports.api, CODE_CALL, count=count, connections=connections)
             self._await_end(load.began_at)
-        self._refuse_failures(load.began_at)
+        self._tasks.refuse_failures(since=load.began_at)
         self.notes.note(rows.MAKESPAN, self._makespan(load))
         self.notes.note(rows.CPU_CALL, cost.per_unit(WORKER, count))
         self.notes.note(rows.RSS, peak.rss)
@@ -145,7 +151,3 @@ class Bench:
 
     def _makespan(self, load: Load) -> float:
         return (self._tasks.last_completion(since=load.began_at) - load.began_at).total_seconds()
-
-    def _refuse_failures(self, since: datetime) -> None:
-        if failures := self._tasks.failures(since=since):
-            raise BenchFailed(f"tasks did not complete: {failures}")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from app.devstack.stack import API, BROKER, SIMULATOR, STORE, Binaries, Ports, R
 from app.jobs.models import FINAL, OPEN, Status
 from app.settings import Settings
 from app.tasks.models import COLLECTION
-from tests.bench.process import Process
+from tests.bench.process import BenchFailed, Process
 
 WORKER = "worker-1"
 PARTS = (BROKER, STORE, SIMULATOR, API, WORKER)
@@ -82,6 +83,19 @@ class TaskStore:
     def failures(self, *, since: datetime) -> dict[str, int]:
         counts = {status.value: self.count(status, since=since) for status in FINAL - {Status.COMPLETED}}
         return {status: count for status, count in counts.items() if count}
+
+    def refuse_failures(self, *, since: datetime) -> None:
+        if failures := self.failures(since=since):
+            raise BenchFailed(f"tasks did not complete: {failures}")
+
+    def most_at_once(self, *, since: datetime) -> int:
+        """The most executors that were at work at the same time."""
+        steps: list[tuple[datetime, int]] = []
+        for task in self._tasks.find(_recent(Status.COMPLETED, since), {"agent_runs": 1}):
+            for run in task["agent_runs"]:
+                if run["agent_role"] == "executor":
+                    steps += [(run["started_at"], 1), (run["finished_at"], -1)]
+        return max(accumulate(change for _, change in sorted(steps)), default=0)
 
     def close(self) -> None:
         self._client.close()

@@ -33,7 +33,7 @@ class Tasks:
         self.clock = clock
         self.store = JobStore(self.documents, clock=clock, redispatch=REDISPATCH)
         self.messages = Documents(database["messages"])
-        self.log = MessageLog(self.messages)
+        self.log = MessageLog(self.messages, lifetime=30 * DAY)
 
     async def end(self, task_id: str, outcome: Outcome, *, tenant: str = TENANT, counted: bool = True) -> None:
         fields = {"input_text": "x", "session_id": "s"}

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from app.agents.base import AgentOutput, AgentRequest
+from app.agents.code.contract import CodeData, Mode, Severity
 from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
@@ -20,7 +21,7 @@ from app.agents.routing import UnknownTaskType
 from app.errors import ExecutionError
 from app.llm.chat import ChatModels
 from app.llm.errors import LlmRateLimited, LlmTimeout
-from app.llm.prices import usd_total
+from app.llm.messages import Message
 from app.llm.search import WebSearch
 from app.llm.tavily import web_search
 from app.settings import load_settings
@@ -56,8 +57,10 @@ class Bench:
     search: WebSearch
     meter: Meter
 
-    async def run(self, text: str) -> AgentOutput:
-        request = AgentRequest(task_id="t", session_id="s", tenant_id="default", text=text)
+    async def run(
+        self, text: str, *, history: tuple[Message, ...] = (), inputs: Mapping[str, object] | None = None
+    ) -> AgentOutput:
+        request = AgentRequest("t", "s", "default", text, inputs=inputs or {}, history=history)
         tools = self.meter.tools(self.chat, self.search)
         route = await self.peer.route(request, tools)
         return await self.registry.load(route.agent_name).run(request, tools)
@@ -92,6 +95,16 @@ async def test_a_content_task_ends_with_citations(simulator: str) -> None:
     assert output.tools_used == bench.meter.tools_used == ("web_search",)
 
 
+async def test_a_content_task_is_planned_written_and_checked(simulator: str) -> None:
+    async with a_bench(simulator) as bench:
+        output = await bench.run("Compare quantum computing with remote work.")
+
+    assert len(output.citations) > 1
+    assert output.notes == ()
+    # The router's call is the first of them.
+    assert bench.meter.calls == 4
+
+
 async def test_a_code_task_ends_with_its_language(simulator: str) -> None:
     async with a_bench(simulator) as bench:
         output = await bench.run("Write a Go function to reverse a string")
@@ -100,13 +113,75 @@ async def test_a_code_task_ends_with_its_language(simulator: str) -> None:
     assert "```go" in output.raw_output
 
 
+@pytest.mark.parametrize(
+    ("named", "language"),
+    [
+        ("Go", "go"),
+        ("JavaScript", "javascript"),
+        ("TypeScript", "typescript"),
+        ("Java", "java"),
+        ("Rust", "rust"),
+        ("Bash", "bash"),
+        ("SQL", "sql"),
+    ],
+)
+async def test_a_follow_up_gives_the_same_function_in_another_language(
+    simulator: str, named: str, language: str
+) -> None:
+    asked = "Write a Python function that computes the factorial"
+    async with a_bench(simulator) as bench:
+        first = await bench.run(asked)
+        said = (Message("user", asked), Message("assistant", first.raw_output))
+        second = await bench.run(f"and now in {named}", history=said)
+
+    assert (first.code_language, second.code_language) == ("python", language)
+    assert "factorial" in first.files[0].content.lower()
+    assert "factorial" in second.files[0].content.lower()
+    for output in (first, second):
+        data = CodeData.model_validate(output.data)
+        assert [one.ok for one in data.verified] == [True]
+        assert (data.mode, data.repair_rounds) == (Mode.GENERATE, 0)
+        assert output.notes == ()
+
+
+async def test_tests_are_written_in_the_language_of_the_follow_up(simulator: str) -> None:
+    said = (
+        Message("user", "Write a Python function that reverses a string"),
+        Message("assistant", "```python\nx\n```"),
+    )
+    async with a_bench(simulator) as bench:
+        output = await bench.run("now write unit tests for it in Go", history=said)
+
+    assert CodeData.model_validate(output.data).mode is Mode.TEST
+    assert output.files[0].path == "main_test.go"
+
+
+async def test_code_is_reviewed_line_by_line(simulator: str) -> None:
+    inputs = {"files": [{"path": "src/db.py", "content": "def run(text):\n    return eval(text)\n"}]}
+    async with a_bench(simulator) as bench:
+        output = await bench.run("Review this Python code", inputs=inputs)
+
+    (finding,) = CodeData.model_validate(output.data).findings or []
+    assert (finding.file, finding.line, finding.severity) == ("src/db.py", 2, Severity.CRITICAL)
+
+
+async def test_code_is_explained_without_a_new_version(simulator: str) -> None:
+    async with a_bench(simulator) as bench:
+        code = {"code": "def twice(x):\n    return 2 * x\n"}
+        request = AgentRequest("t", "s", "default", "Explain this Python function", inputs=code)
+        output = await bench.registry.load("CodeAgent").run(request, bench.meter.tools(bench.chat, bench.search))
+
+    assert "`twice`" in output.raw_output
+    assert output.files == ()
+
+
 async def test_every_call_is_counted_and_priced(simulator: str) -> None:
     async with a_bench(simulator) as bench:
         await bench.run("Write a Python function to reverse a string")
 
     assert bench.meter.models == ("gpt-4o-mini",)
     assert bench.meter.usage.total == bench.meter.usage.prompt + bench.meter.usage.completion > 100
-    assert usd_total(bench.meter.usage_by_model) > 0
+    assert bench.meter.usd > 0
 
 
 async def test_a_task_nobody_takes_is_unknown_and_its_routing_is_counted(simulator: str) -> None:
@@ -141,6 +216,8 @@ async def test_a_provider_that_hangs_ends_in_a_timeout(simulator: str) -> None:
         ("length", "AGENT_OUTPUT_INVALID"),
         ("schema", "AGENT_OUTPUT_INVALID"),
         ("schema role=writer", "AGENT_OUTPUT_INVALID"),
+        ("schema role=planner", "AGENT_OUTPUT_INVALID"),
+        ("schema role=checker", "AGENT_OUTPUT_INVALID"),
         ("length role=writer", "AGENT_OUTPUT_INVALID"),
         ("error=500 role=search", "SEARCH_ERROR"),
         ("error=401", "LLM_AUTH"),

@@ -37,9 +37,9 @@ def test_what_an_agent_finished_before_its_worker_was_killed_is_not_done_again(s
     assert reasons(task) == ["accepted", "claimed", "worker_lost", "claimed", "finished"]
     assert task["result"]["citations"]
     calls = stack.calls_by_role()
-    assert (calls["router"], calls["search"]) == (1, 1)
-    # What the first worker spent on the routing is not lost with it.
-    assert task["cost"]["model_calls"] == 2
+    assert (calls["router"], calls["planner"], calls["search"]) == (1, 1, 1)
+    # What the first worker spent on the routing and the plan is not lost with it.
+    assert task["cost"]["model_calls"] == 4
     assert task["agent_runs"][-1]["tools_used"] == ["web_search"]
 
 
@@ -47,4 +47,4 @@ def test_an_attempt_that_failed_does_not_search_again_either(stack: Stack) -> No
     task = stack.run(f"{ARTICLE} [[sim flaky=1 role=writer]]")
 
     assert reasons(task) == ["accepted", "claimed", "retry_scheduled", "claimed", "finished"]
-    assert stack.calls_by_role() == {"router": 1, "search": 1, "writer": 2}
+    assert stack.calls_by_role() == {"router": 1, "planner": 1, "search": 1, "writer": 2, "checker": 1}

@@ -43,6 +43,8 @@ def test_both_runs_of_a_task_are_on_record(stack: Stack) -> None:
     assert all(run["model"] and run["duration_ms"] >= 0 and run["token_usage"]["total"] > 0 for run in runs)
     assert runs[1]["tools_used"] == ["web_search"]
     assert sum(run["token_usage"]["total"] for run in runs) == task["cost"]["total_tokens"]
+    # The routing, the plan, the draft and the self-check.
+    assert task["cost"]["model_calls"] == 4
     assert statuses(task) == ["queued", "processing", "completed"]
     assert task["attempt"] == 1
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.agents.base import AgentRequest, AgentTools
-from app.llm.messages import Completion, M, Message, OnToken, Structured
+from app.llm.messages import Asked, Completion, M, Message, OnToken, Structured
 from app.llm.search import SearchResult, WebSearch
-from app.llm.usage import ModelRole, TokenUsage
+from app.llm.usage import TokenUsage
 
 USAGE = TokenUsage(prompt=10, completion=5, total=15)
 
@@ -17,16 +17,16 @@ class ScriptedChat:
     """Answers every call with `answer`, raises it when it is an error, and keeps silent for ever when it is `None`."""
 
     answer: str | Exception | None
-    asked: list[tuple[ModelRole, tuple[Message, ...]]] = field(default_factory=list)
+    asked: list[tuple[Asked, tuple[Message, ...]]] = field(default_factory=list)
     limits: list[int | None] = field(default_factory=list)
     was_asked: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def model_name(self, role: ModelRole) -> str:
+    def model_name(self, role: Asked) -> str:
         return f"{role}-model"
 
     async def complete(
         self,
-        role: ModelRole,
+        role: Asked,
         messages: Sequence[Message],
         *,
         max_tokens: int | None = None,
@@ -35,10 +35,10 @@ class ScriptedChat:
         self.limits.append(max_tokens)
         return Completion(await self._say(role, messages), self.model_name(role), USAGE)
 
-    async def structured(self, role: ModelRole, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
         return Structured(schema.model_validate_json(await self._say(role, messages)), self.model_name(role), USAGE)
 
-    async def _say(self, role: ModelRole, messages: Sequence[Message]) -> str:
+    async def _say(self, role: Asked, messages: Sequence[Message]) -> str:
         self.asked.append((role, tuple(messages)))
         self.was_asked.set()
         if self.answer is None:

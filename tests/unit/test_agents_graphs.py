@@ -15,20 +15,21 @@ from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
-from app.agents.base import AgentOutput
-from app.agents.content import ContentAgent
+from app.agents.base import AgentOutput, AgentTools
+from app.agents.content.agent import NO_SOURCES_LINE, ContentAgent
 from app.agents.graphs import AgentState, Graph, GraphAgent, Work
 from app.checkpoints.models import ThreadKey
 from app.checkpoints.service import Checkpoints
 from app.database.documents import Database
 from app.database.errors import StoreUnavailable
 from app.llm.errors import AgentOutputInvalid, LlmTimeout
-from app.llm.messages import Message
+from app.llm.messages import Asked, Message
 from app.llm.search import SearchResult
 from app.llm.usage import ModelRole
 from tests.architecture.markdown import blocks_of
 from tests.architecture.tree import modules
 from tests.checkpoint_builders import stored, the_checkpoints
+from tests.fakes.research import ResearchChat
 from tests.job_builders import TENANT
 from tests.unit.test_agents_fakes import FixedSearch, ScriptedChat, a_request, a_source, tools_with
 
@@ -40,7 +41,7 @@ class Failing(ScriptedChat):
         super().__init__(chat.answer, asked=chat.asked)
         self.at = at
 
-    async def _say(self, role: ModelRole, messages: Sequence[Message]) -> str:
+    async def _say(self, role: Asked, messages: Sequence[Message]) -> str:
         if len(self.asked) + 1 == self.at:
             raise LlmTimeout("slow")
         return await super()._say(role, messages)
@@ -151,11 +152,11 @@ async def test_concurrent_runs_of_one_agent_do_not_meet(attempts: Attempts) -> N
     agent = ContentAgent()
 
     first, second = await asyncio.gather(
-        agent.run(a_request("one"), tools_with(ScriptedChat("1 [1]"), FixedSearch([a_source(1)]))),
-        attempts.run(agent, tools_with(ScriptedChat("2"))),
+        agent.run(a_request("one"), AgentTools(ResearchChat(["1 [1]"]), FixedSearch([a_source(1)]))),
+        attempts.run(agent, AgentTools(ResearchChat(["2"]), FixedSearch([]))),
     )
 
-    assert (first.raw_output, second.raw_output) == ("1 [1]", "2")
+    assert (first.raw_output, second.raw_output) == ("1 [1]", f"2\n\n{NO_SOURCES_LINE}")
     assert (len(first.citations), len(second.citations)) == (1, 0)
 
 
@@ -213,14 +214,15 @@ async def test_a_finished_answer_is_given_again_unless_it_was_refused(attempts: 
 async def test_an_answer_that_is_refused_in_its_node_costs_no_second_search(attempts: Attempts) -> None:
     agent, search = ContentAgent(), FixedSearch([a_source(1)])
     with pytest.raises(AgentOutputInvalid):
-        await attempts.run(agent, tools_with(ScriptedChat("Invented [7]."), search))
+        await attempts.run(agent, AgentTools(ResearchChat(["Invented [7]."]), search))
 
-    output = await attempts.run(agent, tools_with(ScriptedChat("Found [1]."), search), feedback="source 7 is not there")
+    again = AgentTools(ResearchChat(["Found [1]."]), search)
+    output = await attempts.run(agent, again, feedback="source 7 is not there")
 
     assert output.raw_output == "Found [1]."
     assert [citation.title for citation in output.citations] == ["Page 1"]
     assert output.tools_used == ("web_search",)
-    assert search.asked == ["hello"]
+    assert search.asked == ["wind"]
 
 
 async def test_a_store_that_does_not_answer_ends_the_attempt_so_that_it_is_repeated(

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from app.agents.prompt import Prompt, load_prompt
@@ -21,3 +23,11 @@ def test_a_forgotten_value_is_an_error() -> None:
 
 def test_the_digest_changes_with_the_text_only() -> None:
     assert Prompt("a").digest == Prompt("a").digest != Prompt("b").digest
+
+
+def test_a_copy_of_a_rendered_prompt_knows_its_prompt_as_well() -> None:
+    prompt = Prompt("Task: $task", "greeting")
+
+    copied = copy.deepcopy(prompt.render(task="a"))
+
+    assert (copied, copied.name, copied.digest) == ("Task: a", "greeting", prompt.digest)

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from app.cli.check import Check, Grade, bounded
 from app.cli.machine_checks import check_configuration, check_disk, check_python, check_wrong_configuration
-from app.cli.service_checks import check_api, check_model, check_search
+from app.cli.service_checks import check_api, check_model, check_models, check_search
 from app.cli.store_checks import check_broker, check_circuits, check_mongo, check_redis, check_workers
 from app.devstack.ports import free_ports
 from app.settings import ConfigurationError, SearchProvider, Settings, load_settings
@@ -69,6 +69,38 @@ async def test_a_model_endpoint_that_is_not_there_fails(nobody: str) -> None:
 
     assert check.failed
     assert "OPENAI_BASE_URL" in (check.remedy or "")
+
+
+@pytest.mark.parametrize(("status", "grade"), [(200, Grade.OK), (401, Grade.FAIL), (404, Grade.WARN)])
+async def test_each_provider_that_may_be_asked_is_looked_at(status: int, grade: Grade) -> None:
+    async with http_server(status) as url:
+        given = load_settings(
+            _env_file=None,
+            anthropic_base_url=url,
+            anthropic_api_key="sk-secret",
+            azure_openai_endpoint=url,
+            azure_openai_api_key="sk-secret",
+            azure_openai_api_version="2025-04-01-preview",
+            llm_endpoints={"local": {"base_url": url}},
+            llm_peer_model="anthropic:claude-sonnet-5,azure:mine",
+            llm_content_model="local:llama3.2:3b",
+            llm_code_model="anthropic:claude-sonnet-5",
+        )
+        questions = check_models(given)
+        checks = [await question for question in questions.values()]
+
+    assert list(questions) == [check.name for check in checks] == ["model anthropic", "model azure", "model local"]
+    assert {check.grade for check in checks} == {grade}
+    assert "sk-secret" not in repr(checks)
+
+
+async def test_a_provider_without_its_key_fails_and_names_the_setting() -> None:
+    models = dict.fromkeys(("llm_peer_model", "llm_content_model", "llm_code_model"), "anthropic:claude-sonnet-5")
+
+    [question] = check_models(load_settings(_env_file=None, **models)).values()
+    check = await question
+
+    assert (check.failed, check.remedy) == (True, "set ANTHROPIC_API_KEY")
 
 
 async def test_no_model_is_a_warning_that_names_the_simulator() -> None:

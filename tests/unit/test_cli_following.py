@@ -67,6 +67,20 @@ async def test_every_event_is_seen_and_the_final_task_returned() -> None:
     assert script.seen == ["queued", "token", "completed"]
 
 
+@pytest.mark.parametrize("live", [True, False])
+async def test_live_events_are_left_out_where_nobody_watches(live: bool) -> None:
+    asked: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.get("live"))
+        return sse(status("completed", 1)) if request.url.path.endswith("/events") else httpx.Response(200, json=DONE)
+
+    async with Server("http://127.0.0.1:1", transport=httpx.MockTransport(answer)) as server:
+        await Follower(server, "t", live=live).follow(lambda event: None)
+
+    assert asked[0] == (None if live else "false")
+
+
 @pytest.mark.parametrize("end", ["failed", "cancelled", "awaiting_approval"])
 async def test_following_ends_where_nothing_more_will_happen_by_itself(end: str) -> None:
     script = Script(sse(status(end, 1)), task={"status": end})

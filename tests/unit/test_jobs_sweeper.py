@@ -8,7 +8,7 @@ import pytest
 from app.database.documents import Database, Documents
 from app.jobs.lock import StoreLock
 from app.jobs.models import JobError, Reason, Status
-from app.jobs.outcomes import RetryAt
+from app.jobs.outcomes import RetryAt, Suspended
 from app.jobs.recovery import Recovery
 from app.jobs.store import JobStore
 from app.jobs.sweeper import EVIDENT, Sweeper
@@ -224,8 +224,13 @@ async def test_a_cancel_that_met_a_requeue_is_still_heeded(jobs: JobStore, sweep
     assert (await jobs.get("job-1")).status is Status.CANCELLED
 
 
-async def test_a_job_that_waited_past_its_deadline_fails(jobs: JobStore, sweeper: Sweeper, clock: FakeClock) -> None:
+@pytest.mark.parametrize("is_suspended", [False, True], ids=["for a worker", "for somebody"])
+async def test_a_job_that_waited_past_its_deadline_fails(
+    jobs: JobStore, sweeper: Sweeper, clock: FakeClock, is_suspended: bool
+) -> None:
     await jobs.enqueue(a_new_job(deadline_at=clock() + SECOND))
+    if is_suspended and (job := await jobs.claim("job-1", worker="w1")):
+        await jobs.settle(job, Suspended(), Evidence())
     clock.advance(2 * SECOND)
 
     await sweeper.sweep()
@@ -233,6 +238,7 @@ async def test_a_job_that_waited_past_its_deadline_fails(jobs: JobStore, sweeper
     job = await jobs.get("job-1")
     assert job.status is Status.FAILED
     assert job.document["history"][-1]["reason"] == Reason.DEADLINE_EXCEEDED
+    assert any(entry["reason"] == Reason.SUSPENDED for entry in job.document["history"]) is is_suspended
 
 
 async def test_a_retry_after_the_deadline_was_seen_is_not_failed_by_it(

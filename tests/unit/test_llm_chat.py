@@ -16,6 +16,7 @@ from app.llm.chat import ChatModels
 from app.llm.errors import (
     AgentOutputInvalid,
     LlmAuth,
+    LlmContextTooLong,
     LlmError,
     LlmQuotaExhausted,
     LlmRateLimited,
@@ -26,8 +27,11 @@ from app.llm.errors import (
     ModelRefused,
 )
 from app.llm.messages import Message
+from app.llm.provider_errors import Call
+from app.llm.providers import Provider
 from app.llm.simulator.application import Simulator, build_application
 from app.llm.usage import NO_USAGE, ModelRole
+from app.model_names import ModelRef
 from app.settings import load_settings
 
 SECRET = "sk-very-secret-key"
@@ -39,9 +43,8 @@ async def simulated(
 ) -> AsyncIterator[ChatModels]:
     http = httpx2.AsyncClient(transport=httpx2.ASGITransport(build_application(Simulator())))
     chat = models(
-        api_key=SecretStr(key) if key else None,
-        base_url="http://simulator/v1",
-        models=dict.fromkeys(ModelRole, "gpt-4o-mini"),
+        {"openai": a_provider(key)},
+        dict.fromkeys(ModelRole, (ModelRef("openai", "gpt-4o-mini"),)),
         timeout=timedelta(seconds=timeout),
         max_tokens=2048,
         http_client=http,
@@ -50,6 +53,11 @@ async def simulated(
         yield chat
     finally:
         await chat.aclose()
+
+
+def a_provider(key: str | None) -> Provider:
+    secret = SecretStr(key) if key else None
+    return Provider("openai", "http://simulator/v1", secret, "OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
 def asking(text: str) -> tuple[Message, ...]:
@@ -111,8 +119,8 @@ async def test_a_wrong_shape_is_told_by_its_fields_and_reasons_and_never_by_what
         kind: Literal["a", "b"]
 
     class Wrong(ChatModels):
-        async def _ask(self, model: str, call: Any) -> Any:
-            call.close()
+        async def _ask(self, call: Call, answer: Any) -> Any:
+            answer.close()
             wrong = {"legs": ["secret"] * 50, "kind": "top secret"}
             return {"raw": AIMessage(json.dumps(wrong))}
 
@@ -140,7 +148,7 @@ async def test_a_wrong_shape_is_told_by_its_fields_and_reasons_and_never_by_what
         ("error=401", LlmAuth, "LLM_AUTH", False),
         ("error=403", LlmAuth, "LLM_AUTH", False),
         ("error=400", LlmRejected, "LLM_ERROR", False),
-        ("error=context", LlmRejected, "LLM_ERROR", False),
+        ("error=context", LlmContextTooLong, "CONTEXT_TOO_LONG", False),
         ("error=404", LlmRejected, "LLM_ERROR", False),
         ("error=422", LlmRejected, "LLM_ERROR", False),
         ("empty", AgentOutputInvalid, "AGENT_OUTPUT_INVALID", True),

@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 from app.observability.metrics import Metrics
 
 
@@ -32,6 +34,18 @@ def test_invented_methods_and_agents_cannot_make_the_process_grow() -> None:
     lines = metrics.expose().decode().splitlines()
     assert len([line for line in lines if line.startswith("http_requests_total{")]) == 1
     assert len([line for line in lines if line.startswith("tasks_finished_total{")]) == 65
+
+
+def test_first_tokens_are_timed_by_agent_and_model_and_invented_models_cannot_make_the_process_grow() -> None:
+    metrics = Metrics()
+
+    for number in range(500):
+        metrics.first_token_seen("TellingAgent", f"model{number}", timedelta(milliseconds=30))
+
+    lines = metrics.expose().decode().splitlines()
+    assert 'llm_first_token_seconds_bucket{agent="TellingAgent",le="0.05",model="model1"} 1.0' in lines
+    assert 'llm_first_token_seconds_bucket{agent="TellingAgent",le="0.025",model="model1"} 0.0' in lines
+    assert len([line for line in lines if line.startswith("llm_first_token_seconds_count{")]) == 257
 
 
 def test_bells_and_gauges_are_exposed() -> None:

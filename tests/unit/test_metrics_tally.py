@@ -117,3 +117,41 @@ def test_a_day_ends_at_midnight_utc() -> None:
     late = [new_entry(Status.COMPLETED, NOON + timedelta(hours=13), Reason.FINISHED)]
 
     assert (TENANT, "2026-11-22") in tally([a_finished_job(late)])
+
+
+def charged(
+    reason: Reason, status: Status, *, after: timedelta, tokens: int, agent: str = "CodeAgent"
+) -> dict[str, Any]:
+    note = {"agent": agent, "tokens": tokens, "model_calls": tokens // 10, "nano_usd": tokens * 3}
+    return {**new_entry(status, NOON + after, reason), "noted": {"cost": note}}
+
+
+# What the task has cost so far, as each of its attempts left it; the second ended a day later.
+PAID_TWICE = [
+    COMPLETED[0],
+    COMPLETED[1],
+    charged(Reason.RETRY_SCHEDULED, Status.QUEUED, after=SECOND, tokens=100, agent="PeerAgent"),
+    COMPLETED[1],
+    charged(Reason.FAILED, Status.FAILED, after=timedelta(days=1), tokens=130),
+    new_entry(Status.QUEUED, NOON + timedelta(days=2), Reason.RETRIED),
+    new_entry(Status.CANCELLED, NOON + timedelta(days=2), Reason.CANCELLED),
+]
+TOMORROW = (NOON + timedelta(days=1)).date().isoformat()
+
+
+def test_what_an_attempt_consumed_counts_for_the_day_it_ended_and_a_retry_does_not_take_it_back() -> None:
+    tallies = tally([a_finished_job(PAID_TWICE)])
+
+    today, tomorrow = (tallies[TENANT, day].increments for day in (TODAY, TOMORROW))
+    assert (today["usage.tokens"], today["agent_usage.PeerAgent.tokens"]) == (100, 100)
+    assert (tomorrow["usage.tokens"], tomorrow["agent_usage.CodeAgent.nano_usd"]) == (30, 90)
+    assert tallies[TENANT, TODAY].first_at == NOON
+
+
+@given(st.integers(min_value=0, max_value=len(PAID_TWICE)))
+def test_wherever_the_counting_stopped_nothing_is_paid_twice_or_lost(place: int) -> None:
+    parts = [a_finished_job(PAID_TWICE[:place]), a_finished_job(PAID_TWICE, counted=place)]
+
+    tokens = sum(sums.increments["usage.tokens"] for part in parts for sums in tally([part]).values())
+
+    assert tokens == 130

@@ -9,7 +9,10 @@ import pytest
 from pydantic import SecretStr
 
 from app.agents.routing import RoutingDecision, UnknownTaskType
-from app.errors import AttemptTimeout, CircuitOpen, DeadlineExceeded, ExecutionError, OrchestratorError
+from app.errors import AttemptTimeout, CircuitOpen, DeadlineExceeded, ExecutionError, NotAsked, OrchestratorError
+from app.governance.budgets.models import BudgetBusy
+from app.jobs.history import new_entry, read_history
+from app.jobs.models import Reason, Status
 from app.jobs.outcomes import Failed, RetryAt
 from app.jobs.retry import SHORT_PAUSE, Backoff, RetryPolicy, decide_after_error
 from app.llm.chat import ChatModels
@@ -17,6 +20,7 @@ from app.llm.errors import (
     OUTAGES,
     AgentOutputInvalid,
     LlmAuth,
+    LlmContextTooLong,
     LlmError,
     LlmQuotaExhausted,
     LlmRateLimited,
@@ -24,14 +28,16 @@ from app.llm.errors import (
     LlmTimeout,
     LlmUnavailable,
     ModelRefused,
+    ProviderBusy,
     SearchError,
     SearchRejected,
     SearchUnavailable,
 )
 from app.llm.messages import Message
+from app.llm.providers import Provider
 from app.llm.simulator.application import Simulator, build_application
 from app.llm.usage import ModelRole
-from app.tasks.budget import BudgetExceeded
+from app.model_names import ModelRef
 from tests.job_builders import NOON, SECOND, a_job
 
 BACKOFF = Backoff(initial=4 * SECOND, maximum=60 * SECOND)
@@ -64,9 +70,8 @@ async def a_provider(behaviour: str) -> AsyncIterator[ChatModels]:
     if behaviour == NO_ANSWER:
         transport = httpx2.MockTransport(_refuse)
     chat = ChatModels(
-        api_key=SecretStr("sk-key"),
-        base_url="http://simulator/v1",
-        models=dict.fromkeys(ModelRole, "gpt-4o-mini"),
+        {"openai": Provider("openai", "http://simulator/v1", SecretStr("sk-key"), "OPENAI_API_KEY", "OPENAI_BASE_URL")},
+        dict.fromkeys(ModelRole, (ModelRef("openai", "gpt-4o-mini"),)),
         timeout=timedelta(seconds=0.3) if behaviour == "hang" else timedelta(seconds=5),
         max_tokens=2048,
         http_client=httpx2.AsyncClient(transport=transport),
@@ -105,7 +110,7 @@ def _refuse(request: httpx2.Request) -> httpx2.Response:
         ("error=400", LlmRejected, FINAL),
         ("error=404", LlmRejected, FINAL),
         ("error=422", LlmRejected, FINAL),
-        ("error=context", LlmRejected, FINAL),
+        ("error=context", LlmContextTooLong, FINAL),
     ],
 )
 async def test_each_behaviour_of_a_model_provider_has_its_decision(
@@ -126,7 +131,7 @@ async def test_each_behaviour_of_a_model_provider_has_its_decision(
         (SearchUnavailable("down"), BACKS_OFF),
         (SearchError("busy", retry_after=7 * SECOND), AFTER_WAIT),
         (CircuitOpen("down", retry_after=7 * SECOND), UNCHARGED),
-        (BudgetExceeded("spent"), FINAL),
+        (ProviderBusy("busy", retry_after=7 * SECOND), UNCHARGED),
         (DeadlineExceeded("late"), FINAL),
         (SearchRejected("wrong key"), FINAL),
         (UnknownTaskType("nobody"), FINAL),
@@ -138,11 +143,20 @@ def test_each_other_error_has_its_decision(error: OrchestratorError, decision: s
     assert decision_on(error) == decision
 
 
+@pytest.mark.parametrize("refusal", [CircuitOpen, ProviderBusy, BudgetBusy], ids=lambda error: error.__name__)
+def test_an_attempt_in_which_nobody_was_asked_is_not_counted_by_the_history(refusal: type[NotAsked]) -> None:
+    reasons = (Reason.ACCEPTED, Reason.CLAIMED, Reason(refusal.reason), Reason.CLAIMED)
+
+    history = read_history([new_entry(Status.QUEUED, NOON, reason) for reason in reasons])
+
+    assert [entry.attempt for entry in history] == [0, 1, 1, 1]
+
+
 def test_only_a_provider_that_does_not_work_counts_for_its_circuit() -> None:
     counted = {LlmUnavailable, LlmTimeout, SearchUnavailable}
     others = {
-        LlmError, LlmRateLimited, LlmQuotaExhausted, LlmRejected, LlmAuth, AgentOutputInvalid, ModelRefused,
-        SearchError, SearchRejected, CircuitOpen,
+        LlmError, LlmRateLimited, LlmQuotaExhausted, LlmRejected, LlmContextTooLong, LlmAuth,
+        ProviderBusy, AgentOutputInvalid, ModelRefused, SearchError, SearchRejected, CircuitOpen,
     }  # fmt: skip
 
     assert {error for error in counted | others if issubclass(error, OUTAGES)} == counted

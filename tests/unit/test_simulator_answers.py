@@ -1,5 +1,7 @@
 import pytest
 
+from app.agents.base import OutputFile
+from app.agents.code.verification.verifier import Verifier
 from app.agents.markdown import code_blocks
 from app.llm.simulator.coder import program
 from app.llm.simulator.conversation import Source
@@ -89,6 +91,22 @@ def test_python_answers_are_python(task: str) -> None:
     (block,) = code_blocks(program(task))
 
     compile(block.body, task, "exec")
+
+
+CLASSICS = ("reverse a string", "fibonacci", "factorial", "palindrome", "prime numbers", "sum a list", "sort a list")
+LANGUAGES = ("python", "javascript", "typescript", "go", "java", "rust", "bash", "sql")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_the_classics_are_valid_in_every_language(language: str) -> None:
+    answers = [program(task, language) for task in (*CLASSICS, "hello world", "something else")]
+    files = [OutputFile(f"{n}.txt", code_blocks(answer)[0].body, language) for n, answer in enumerate(answers)]
+
+    verdicts = await Verifier().verify(files)
+
+    assert [verdict.problem for verdict in verdicts] == [None] * len(files)
+    assert all(verdict.ok for verdict in verdicts)
+    assert len({file.content for file in files}) == len(files)
 
 
 def test_an_example_fits_its_schema() -> None:

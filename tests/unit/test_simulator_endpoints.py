@@ -46,6 +46,19 @@ async def test_a_stream_says_the_same_as_the_whole_answer(http: httpx.AsyncClien
     assert stream.text.endswith("data: [DONE]\n\n")
 
 
+async def test_a_stream_comes_in_pieces_of_the_ordered_size_at_the_ordered_pace(http: httpx.AsyncClient) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    stream = await complete(http, "Write about coffee [[sim piece=100 pace=0.01]]", stream=True)
+    took = loop.time() - began
+
+    chunks = [json.loads(line[6:])["choices"][0]["delta"] for line in stream.text.splitlines() if '"delta"' in line]
+    sizes = [len(chunk["content"]) for chunk in chunks if chunk.get("content")]
+    assert len(sizes) > 2
+    assert set(sizes[:-1]) == {100}
+    assert took > 0.01 * len(sizes)
+
+
 async def test_a_stream_without_the_option_has_no_usage(http: httpx.AsyncClient) -> None:
     stream = await complete(http, "hi", stream=True)
 

@@ -31,6 +31,14 @@ PROMPT = f"Choose one.\n\nAgents:\n{describe(ROUTABLE)}\n\nRules:\n- Answer with
         ("Refactor this class", "CodeAgent"),
         ("Turn this Python into Rust", "CodeAgent"),
         ("fibonacci", "CodeAgent"),
+        ("Translate this letter into German: Dear Ada, hello.", "TextProcessorAgent"),
+        ("Classify this message as spam or not spam: You have won a car.", "TextProcessorAgent"),
+        ("Extract the dates from the following text: It began on 2026-01-01.", "TextProcessorAgent"),
+        ("What is the sentiment of this review? The soup was cold.", "TextProcessorAgent"),
+        ("Write an article about sentiment analysis", "ContentAgent"),
+        ("Write a Python function that translates text", "CodeAgent"),
+        ("Profile the columns of this table", "DataAnalyzerAgent"),
+        ("Write a SQL query that groups the rows by region", "CodeAgent"),
         ("Book me a flight to Paris", UNKNOWN),
         ("Turn off the lights", UNKNOWN),
         ("Please order a pizza", UNKNOWN),
@@ -69,7 +77,7 @@ def test_an_agent_the_simulator_never_heard_of_becomes_routable_by_its_descripti
 
 
 def test_rules_of_the_prompt_are_not_taken_for_agents() -> None:
-    assert [agent.name for agent in listed_agents(PROMPT)] == ["ContentAgent", "CodeAgent"]
+    assert [agent.name for agent in listed_agents(PROMPT)] == [spec.name for spec in ROUTABLE]
 
 
 def test_a_prompt_without_agents_routes_nowhere() -> None:

@@ -1,5 +1,6 @@
 """A session's messages are completed from its finished tasks, whatever a crash left out."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def a_conversation(
     return Conversation(
         Documents(database["tasks"]),
         Documents(database[MESSAGES]),
-        MessageLog(messages(database[MESSAGES])),
+        MessageLog(messages(database[MESSAGES]), lifetime=timedelta(days=30)),
         counted(database[COUNTED]),
     )
 

@@ -14,8 +14,14 @@ from app.agents.graphs import AgentState, Graph, GraphAgent, Work
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
 from app.agents.specs import AgentSpec
+from app.agents.tools.functions import FunctionTools
+from app.agents.tools.toolbox import Toolboxes
+from app.artifacts.store import ArtifactStore
+from app.bootstrap.handling import parse_code
 from app.checkpoints.service import Checkpoints
 from app.database.documents import Database, Documents
+from app.governance.evaluation.evaluator import Evaluator
+from app.governance.evaluation.plugins import Evaluators
 from app.jobs.models import Job, JobError, Reason, Status
 from app.jobs.outcomes import Outcome, RetryAt, final_status
 from app.jobs.recovery import Recovery
@@ -23,15 +29,21 @@ from app.jobs.retry import Backoff, RetryPolicy
 from app.jobs.runner import JobRunner
 from app.jobs.store import JobStore
 from app.llm.errors import LlmTimeout
-from app.llm.messages import Completion, Message, OnToken
+from app.llm.messages import Asked, Completion, Message, OnToken
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
+from app.replay.recordings import Recorder
+from app.tasks.execution import Equipment
 from app.tasks.handler import TaskHandler
 from app.tasks.models import RESET_ON_RETRY, Budget, Caller, Submission, new_task
+from app.tasks.quality import QualityGate
 from app.tasks.retry_policy import RetryPolicies
+from tests.budget_builders import an_enforcer
 from tests.checkpoint_builders import the_checkpoints
 from tests.effect_builders import a_ledger
 from tests.job_builders import LEASE, SECOND, TENANT, FakeClock, MakeDispatcher, a_policy
+from tests.live_builders import a_publisher
+from tests.session_builders import a_memory
 from tests.unit.test_agents_fakes import USAGE
 
 TASK_ID = "11111111-2222-4333-8444-555555555555"
@@ -104,11 +116,11 @@ class Model:
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def model_name(self, role: ModelRole) -> str:
+    def model_name(self, role: Asked) -> str:
         return "gpt-4o-mini"
 
     async def complete(
-        self, role: ModelRole, messages: Any, *, max_tokens: int | None = None, on_token: OnToken | None = None
+        self, role: Asked, messages: Any, *, max_tokens: int | None = None, on_token: OnToken | None = None
     ) -> Completion:
         what = messages[0].content
         self.asked.append(what)
@@ -120,7 +132,7 @@ class Model:
             raise self.errors.pop(0)
         return Completion(what, self.model_name(role), USAGE)
 
-    async def structured(self, role: ModelRole, messages: Any, schema: Any) -> Any:
+    async def structured(self, role: Asked, messages: Any, schema: Any) -> Any:
         raise NotImplementedError
 
 
@@ -173,29 +185,40 @@ class Tasks:
 
 
 @pytest.fixture
+def handler(model: Model, checkpoints: Checkpoints, database: Database, clock: FakeClock) -> TaskHandler:
+    registry = Registry(AGENTS)
+    return TaskHandler(
+        registry,
+        PeerAgent(registry, minimum_confidence=0.5),
+        chat=model,
+        equipment=Equipment(
+            NoSearch(),
+            5,
+            a_ledger(Documents(database["effects"])),
+            checkpoints,
+            ArtifactStore("unused"),
+            Toolboxes(FunctionTools(()), None, {}),
+        ),
+        memory=a_memory(database, clock=clock),
+        retries=RetryPolicies(RetryPolicy(5, BACKOFF), registry),
+        publisher=a_publisher(),
+        quality=QualityGate(Evaluator(Evaluators(), parse_code), {}, NoSearch()),
+        budgets=an_enforcer(database, clock=clock),
+        clock=clock,
+        recorder=Recorder(ArtifactStore("unused"), room=0, mask=str),
+    )
+
+
+@pytest.fixture
 def tasks(
-    model: Model,
+    handler: TaskHandler,
     checkpoints: Checkpoints,
     jobs: JobStore,
     recovery: Recovery,
     documents: Documents,
-    database: Database,
     dispatcher_of: MakeDispatcher,
     clock: FakeClock,
 ) -> Tasks:
-    registry = Registry(AGENTS)
-    handler = TaskHandler(
-        registry,
-        PeerAgent(registry, minimum_confidence=0.5),
-        chat=model,
-        search=NoSearch(),
-        max_sources=5,
-        effects=a_ledger(Documents(database["effects"])),
-        checkpoints=checkpoints,
-        retries=RetryPolicies(RetryPolicy(5, BACKOFF), registry),
-        clock=clock,
-    )
-
     def settled(job: Job, outcome: Outcome) -> None:
         checkpoints.settled(job.id, is_final=final_status(outcome) is not None)
 

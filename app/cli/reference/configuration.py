@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MaxLen
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 from app.cli.reference.markdown import GENERATED, code, page, table
 from app.settings import ApiKey, Settings
@@ -40,12 +41,18 @@ def groups() -> dict[str, list[str]]:
     """The fields under the headings that divide the class."""
     found: dict[str, list[str]] = {}
     group = "general"
-    for line in inspect.getsource(Settings).splitlines():
+    for line in _source_lines():
         if heading := _GROUP.match(line):
             group = heading["group"]
         elif (field := _FIELD.match(line)) and field["name"] in Settings.model_fields:
             found.setdefault(group, []).append(field["name"])
     return found
+
+
+def _source_lines() -> list[str]:
+    """Of the class and those it is put together from."""
+    parts = [kind for kind in Settings.mro() if issubclass(kind, BaseSettings) and kind is not BaseSettings]
+    return [line for kind in parts for line in inspect.getsource(kind).splitlines()]
 
 
 def _row(name: str) -> tuple[str, str, str, str]:
@@ -90,5 +97,7 @@ def _default(value: Any) -> str:
             return code(str(value).lower())
         case float():
             return code(f"{value:g}")
+        case tuple():
+            return code(",".join(map(str, value)))
         case _:
             return code(str(value))

@@ -7,6 +7,7 @@ from app.cli.reference.commands import commands_page
 from app.cli.reference.configuration import configuration_page
 from app.cli.reference.errors import errors_page
 from app.cli.reference.openapi import openapi_page
+from app.cli.reference.scenarios import scenarios_page
 from app.devstack.source import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -15,6 +16,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration_page,
     "errors.md": errors_page,
     "openapi.json": openapi_page,
+    "scenarios.md": scenarios_page,
 }
 
 

@@ -1,4 +1,4 @@
-"""``python -m app.llm.simulator --port N [--host 127.0.0.1] [--docs DIR] [--latency SECONDS]``"""
+"""``python -m app.llm.simulator --port N [--host 127.0.0.1] [--scenario NAME|FILE] [--seed N] …``"""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from app.llm.simulator.application import Simulator, build_application
+from app.llm.simulator.scenario_files import CALM, ScenarioInvalid, load_scenario
 from app.llm.simulator.server import Server, listen
 
 PROJECT_DOCS = Path(__file__).parents[3] / "docs"
@@ -16,7 +17,12 @@ _GRACE_SECONDS = 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    simulator = Simulator(docs=options.docs, latency=options.latency)
+    try:
+        scenario = load_scenario(options.scenario)
+    except ScenarioInvalid as error:
+        sys.stderr.write(f"simulator: {error.message}\n")
+        return 1
+    simulator = Simulator(docs=options.docs, latency=options.latency, scenario=scenario, seed=options.seed)
     config = uvicorn.Config(
         build_application(simulator),
         lifespan="off",
@@ -40,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--docs", type=Path, default=PROJECT_DOCS, help="folder of Markdown files the search covers")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds every call takes")
+    parser.add_argument("--scenario", default=CALM, help="name of a built-in scenario, or a YAML file")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed and requests have the same faults")
     return parser
 
 

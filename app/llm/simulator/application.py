@@ -1,21 +1,22 @@
-"""The endpoints: OpenAI's chat completions, Tavily's search, and the simulator's own under `/_sim`."""
+"""The endpoints: OpenAI's chat completions and models, Tavily's search, and the simulator's own under `/_sim`."""
 
-import asyncio
 import time
-from collections import Counter, deque
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.llm.simulator.call_log import CallLog
 from app.llm.simulator.completions import body, events, reply_to
-from app.llm.simulator.conversation import Conversation, Kind, Malformed, read_conversation
+from app.llm.simulator.control import Control
+from app.llm.simulator.conversation import Conversation, Kind, Malformed, read_conversation, tokens_in
 from app.llm.simulator.corpus import Corpus, Hit, load_corpus
+from app.llm.simulator.delivery import Delivery, manner_of, pieces_of
+from app.llm.simulator.failures import HEADERS, INVALID, SERVER_ERROR, failure, ordered_failure, wrong_key
 from app.llm.simulator.faults import (
     LONGEST_HANG,
     Behaviour,
@@ -23,55 +24,45 @@ from app.llm.simulator.faults import (
     FaultBoard,
     UnknownFault,
     faults_in,
-    parse_fault,
     without_directives,
 )
+from app.llm.simulator.player import Player, Verdict
+from app.llm.simulator.scenario import Asked, Scenario
+from app.llm.simulator.scenario_files import CALM, load_scenario
 from app.llm.simulator.waiting import WaitingRoom
 
-_HEADERS = {"x-simulator": "1"}
-_REMEMBERED_CALLS = 1000
 _MOST_RESULTS = 20
-# Minutes for a whole answer, and never silent for as long as a client waits for the next byte.
-_DRIP_PAUSE = 0.1
 _MODELS = ("gpt-4o-mini", "gpt-4o", "gpt-4.1-mini", "gpt-5-mini")
-_CODES = {"quota": (429, "insufficient_quota"), "context": (400, "context_length_exceeded")}
-_CODE_OF_STATUS = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
-
-
-@dataclass(slots=True)
-class CallLog:
-    """Numbers and names of the calls and when they came (Unix time), never their texts."""
-
-    total: int = 0
-    by_role: Counter[str] = field(default_factory=Counter)
-    recent: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_CALLS))
-
-    def add(self, role: str, **facts: Any) -> None:
-        self.total += 1
-        self.by_role[role] += 1
-        self.recent.append({"role": role, **facts})
+_JSON, _EVENTS = "application/json", "text/event-stream"
+_HALF_AN_ANSWER = b'{"id": "chatcmpl-simulated", "choi'
+# Taken for a wrong one; any other is right, and so is none.
+_WRONG_KEY = "Bearer invalid"
 
 
 class Simulator:
-    """One simulated provider: its standing faults, its log and its corpus."""
+    """One simulated provider: its scenario, its standing faults, its log and its corpus."""
 
-    def __init__(self, *, docs: Path | None = None, latency: float = 0.0) -> None:
+    def __init__(
+        self, *, docs: Path | None = None, latency: float = 0.0, scenario: Scenario | None = None, seed: int = 0
+    ) -> None:
         self._board = FaultBoard(latency=latency)
         self._log = CallLog()
         self._docs = docs
         self._corpus: Corpus | None = None
         self.waiting = WaitingRoom()
+        player = Player(scenario or load_scenario(CALM), seed=seed)
+        self.control = Control(self._board, self._log, self.waiting, player)
 
     async def chat(self, request: Request) -> Response:
         came_at = time.time()
+        if _has_wrong_key(request):
+            return wrong_key()
         try:
             conversation = read_conversation(await request.json())
-        except (Malformed, UnknownFault, ValueError) as error:
-            return failure(400, str(error), "invalid_request_error")
-        fault = self._board.due(
-            conversation.kind, conversation.faults, conversation.digest, is_corrected=conversation.corrections > 0
-        )
-        response = await self._faulty(request, fault) or self._answer(conversation, fault)
+        except (Malformed, UnknownFault, ValueError, RecursionError) as error:
+            return failure(400, str(error), INVALID)
+        verdict = self._verdict_on(conversation)
+        response = await self._faulty(request, verdict.fault) or self._answer(conversation, verdict.fault)
         self._log.add(
             conversation.kind,
             at=came_at,
@@ -80,6 +71,7 @@ class Simulator:
             stream=conversation.stream,
             digest=conversation.digest[:16],
             corrections=conversation.corrections,
+            rules=verdict.rules,
         )
         return response
 
@@ -87,61 +79,72 @@ class Simulator:
         try:
             asked = await request.json()
             query, most = str(asked["query"]), int(asked.get("max_results") or 5)
-            fault = self._board.due(Kind.SEARCH, faults_in(query), query)
+            ordered = self._board.due(Kind.SEARCH, faults_in(query), query)
         except (KeyError, TypeError, ValueError) as error:
-            return JSONResponse({"detail": {"error": str(error)}}, 400, _HEADERS)
-        response = await self._faulty(request, fault) or self._found(without_directives(query), most, fault)
-        self._log.add(Kind.SEARCH, status=response.status_code)
+            return JSONResponse({"detail": {"error": str(error)}}, 400, HEADERS)
+        facts = Asked(role=Kind.SEARCH, model="", streaming=False, tokens=tokens_in(query), is_corrected=False)
+        verdict = _together(ordered, self.control.player.due(facts, query))
+        response = await self._faulty(request, verdict.fault) or self._found(
+            without_directives(query), most, verdict.fault
+        )
+        self._log.add(Kind.SEARCH, status=response.status_code, rules=verdict.rules)
         return response
 
-    async def order_fault(self, request: Request) -> Response:
-        try:
-            self._board.add(parse_fault(await request.json()))
-        except (AttributeError, ValueError) as error:
-            return failure(400, str(error), "invalid_request_error")
-        return Response(status_code=204)
-
-    async def clear(self, _request: Request) -> Response:
-        self._board.clear()
-        return Response(status_code=204)
-
-    async def requests(self, _request: Request) -> Response:
-        log = self._log
-        return JSONResponse(
-            {"total": log.total, "by_role": log.by_role, "waiting": len(self.waiting), "recent": list(log.recent)}
+    def _verdict_on(self, conversation: Conversation) -> Verdict:
+        is_corrected = conversation.corrections > 0
+        ordered = self._board.due(
+            conversation.kind, conversation.faults, conversation.digest, is_corrected=is_corrected
         )
-
-    async def forget(self, _request: Request) -> Response:
-        self._log = CallLog()
-        return Response(status_code=204)
+        facts = Asked(
+            role=conversation.kind,
+            model=conversation.model,
+            streaming=conversation.stream,
+            tokens=conversation.prompt_tokens,
+            is_corrected=is_corrected,
+        )
+        return _together(ordered, self.control.player.due(facts, conversation.digest))
 
     async def _faulty(self, request: Request, fault: Fault) -> Response | None:
         seconds = LONGEST_HANG if fault.behaviour is Behaviour.HANG else fault.latency
         if seconds and not await self.waiting.wait(request, seconds):
-            return failure(503, "the simulator stops", "server_error")
+            return failure(503, "the simulator stops", SERVER_ERROR)
         if fault.behaviour is Behaviour.HANG:
-            return failure(504, "simulated hang", "server_error")
+            return failure(504, "simulated hang", SERVER_ERROR)
         if fault.error is not None:
-            return _ordered_failure(fault.error, fault.retry_after)
-        if fault.behaviour is Behaviour.MALFORMED:
-            return Response('{"id": "chatcmpl-simulated", "choi', media_type="application/json", headers=_HEADERS)
+            return ordered_failure(fault.error, retry_after=fault.retry_after, reset_after=fault.reset_after)
         return None
 
     def _answer(self, conversation: Conversation, fault: Fault) -> Response:
+        if fault.behaviour is Behaviour.MALFORMED:
+            return _malformed(streaming=conversation.stream)
         reply = reply_to(conversation, fault)
+        if conversation.stream:
+            parts = [event.encode() for event in events(conversation, reply, piece=fault.piece)]
+            if fault.behaviour is Behaviour.NO_CHOICES:
+                parts = parts[-1:]
+            return self._deliver(parts, fault, media_type=_EVENTS)
         answer = body(conversation, reply)
         if fault.behaviour is Behaviour.NO_CHOICES:
             answer["choices"] = []
-        if conversation.stream:
-            return StreamingResponse(events(conversation, reply), media_type="text/event-stream", headers=_HEADERS)
-        whole = JSONResponse(answer, headers=_HEADERS)
-        return _dripping(whole) if fault.behaviour is Behaviour.DRIP else whole
+        whole = JSONResponse(answer, headers=HEADERS)
+        if manner_of(fault, streaming=False).is_plain:
+            return whole
+        return self._deliver(pieces_of(bytes(whole.body), fault), fault, media_type=_JSON)
+
+    def _deliver(self, parts: list[bytes], fault: Fault, *, media_type: str) -> Response:
+        manner = manner_of(fault, streaming=media_type == _EVENTS)
+        return Delivery(parts, manner, self.waiting, media_type=media_type, headers=HEADERS)
 
     def _found(self, query: str, most: int, fault: Fault) -> Response:
+        if fault.behaviour is Behaviour.MALFORMED:
+            return _malformed(streaming=False)
         if self._corpus is None:
             self._corpus = load_corpus(self._docs)
         most = 0 if fault.behaviour is Behaviour.EMPTY else min(most, _MOST_RESULTS)
-        return JSONResponse(_tavily(query, self._corpus.search(query, most=most)), headers=_HEADERS)
+        whole = JSONResponse(_tavily(query, self._corpus.search(query, most=most)), headers=HEADERS)
+        if manner_of(fault, streaming=False).is_plain:
+            return whole
+        return self._deliver(pieces_of(bytes(whole.body), fault), fault, media_type=_JSON)
 
 
 def build_application(simulator: Simulator) -> Starlette:
@@ -149,38 +152,30 @@ def build_application(simulator: Simulator) -> Starlette:
         routes=[
             Route("/health", _health),
             Route("/v1/models", _models),
+            Route("/v1/models/{model:path}", _model),
             Route("/v1/chat/completions", simulator.chat, methods=["POST"]),
             Route("/search", simulator.search, methods=["POST"]),
-            Route("/_sim/faults", simulator.order_fault, methods=["POST"]),
-            Route("/_sim/faults", simulator.clear, methods=["DELETE"]),
-            Route("/_sim/requests", simulator.requests),
-            Route("/_sim/requests", simulator.forget, methods=["DELETE"]),
+            *simulator.control.routes(),
         ]
     )
 
 
-def failure(status: int, message: str, code: str, *, headers: Mapping[str, str] | None = None) -> Response:
-    """An error in OpenAI's shape, which Tavily's clients read as well."""
-    error = {"message": f"{message} (simulated)", "type": code, "code": code, "param": None}
-    content = {"error": error, "detail": {"error": message}}
-    return JSONResponse(content, status, {**_HEADERS, **(headers or {})})
+def _together(ordered: Fault, played: Verdict) -> Verdict:
+    """What was ordered goes before the scenario, which then makes the call slower at most."""
+    if not ordered.fails:
+        return Verdict(ordered + played.fault, played.rules)
+    slower = Fault(latency=played.fault.latency, pace=played.fault.pace)
+    return replace(played, fault=ordered + slower)
 
 
-def _ordered_failure(error: str, retry_after: float | None) -> Response:
-    status, code = _CODES.get(error) or (int(error), _CODE_OF_STATUS.get(int(error), "server_error"))
-    headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
-    return failure(status, f"ordered error {status}", code, headers=headers)
+def _malformed(*, streaming: bool) -> Response:
+    if streaming:
+        return Response(b"data: " + _HALF_AN_ANSWER + b"\n\n", media_type=_EVENTS, headers=HEADERS)
+    return Response(_HALF_AN_ANSWER, media_type=_JSON, headers=HEADERS)
 
 
-def _dripping(whole: Response) -> Response:
-    """The same, byte by byte: what a timeout per read never notices."""
-
-    async def drops() -> AsyncIterator[bytes]:
-        for byte in bytes(whole.body):
-            yield bytes([byte])
-            await asyncio.sleep(_DRIP_PAUSE)
-
-    return StreamingResponse(drops(), media_type=whole.media_type, headers=_HEADERS)
+def _has_wrong_key(request: Request) -> bool:
+    return request.headers.get("authorization", "").startswith(_WRONG_KEY)
 
 
 def _tavily(query: str, hits: list[Hit]) -> dict[str, Any]:
@@ -206,9 +201,19 @@ def _tavily(query: str, hits: list[Hit]) -> dict[str, Any]:
 
 
 async def _health(_request: Request) -> Response:
-    return PlainTextResponse("ok | simulator", headers=_HEADERS)
+    return PlainTextResponse("ok | simulator", headers=HEADERS)
 
 
-async def _models(_request: Request) -> Response:
-    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "simulator"} for name in _MODELS]
-    return JSONResponse({"object": "list", "data": listed}, headers=_HEADERS)
+async def _models(request: Request) -> Response:
+    if _has_wrong_key(request):
+        return wrong_key()
+    return JSONResponse({"object": "list", "data": [_listed(name) for name in _MODELS]}, headers=HEADERS)
+
+
+async def _model(request: Request) -> Response:
+    # Whatever is asked for answers as that model.
+    return JSONResponse(_listed(request.path_params["model"]), headers=HEADERS)
+
+
+def _listed(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "simulator"}

@@ -7,16 +7,39 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any
 
 from app.llm.messages import CORRECTION
 from app.llm.simulator.faults import Fault, faults_in, without_directives
+from app.llm.simulator.tool_calls import Call, calls_of, is_named
 
 _SOURCE = re.compile(
     r'<source id="(?P<number>\d+)" title="(?P<title>[^"]*)" url="(?P<url>[^"]*)">(?P<text>.*?)</source>', re.DOTALL
 )
+# What a prompt quotes from an earlier conversation.
+_TURNS = re.compile(r"<turns>.*</turns>", re.DOTALL)
+# What a prompt quotes from the text it is about.
+_PARAGRAPHS = re.compile(r"<paragraphs>.*</paragraphs>", re.DOTALL)
+# What a prompt quotes from the output that is judged.
+_OUTPUT = re.compile(r"<output>.*</output>", re.DOTALL)
 _ABOUT_CODE = re.compile(r"\b(fenced code|code block|programmer|software engineer)\b", re.IGNORECASE)
+CHARACTERS_PER_TOKEN = 4  # OpenAI's own rule of thumb for English
+_TOKENS_PER_MESSAGE = 4
 ROUTER_SCHEMA = "RoutingDecision"
+MEMORY_SCHEMA = "ConversationSummary"
+PLAN_SCHEMA = "ResearchPlan"
+VERDICT_SCHEMA = "SupportVerdict"
+REVIEW_SCHEMA = "CodeReview"
+RUBRIC_SCHEMA = "RubricVerdict"
+TEXT_SCHEMAS = (
+    "TextOrder",
+    "SentimentAnswer",
+    "SummaryAnswer",
+    "LabelAnswer",
+    "ExtractionAnswer",
+    "TranslationAnswer",
+)
 
 
 class Malformed(ValueError):
@@ -29,9 +52,26 @@ class Kind(StrEnum):
     ROUTER = "router"
     WRITER = "writer"
     CODER = "coder"
+    MEMORY = "memory"
+    PLANNER = "planner"
+    CHECKER = "checker"
+    REVIEWER = "reviewer"
+    JUDGE = "judge"
+    TEXT = "text"
     STRUCTURED = "structured"
     TOOL = "tool"
     SEARCH = "search"
+
+
+_KIND_OF_SCHEMA = {
+    ROUTER_SCHEMA: Kind.ROUTER,
+    MEMORY_SCHEMA: Kind.MEMORY,
+    PLAN_SCHEMA: Kind.PLANNER,
+    VERDICT_SCHEMA: Kind.CHECKER,
+    REVIEW_SCHEMA: Kind.REVIEWER,
+    RUBRIC_SCHEMA: Kind.JUDGE,
+    **dict.fromkeys(TEXT_SCHEMAS, Kind.TEXT),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +83,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """``corrections`` counts the messages that say why an earlier answer was refused; they are not the task."""
+    """``corrections`` counts the messages that say why an earlier answer was refused; they are not the task.
+
+    ``history`` is what was said before the task, by role, without the instructions. ``calls`` are those of tools that
+    the answer has to make, and ``results`` what tools gave for the calls before.
+    """
 
     model: str
     kind: Kind
@@ -51,7 +95,7 @@ class Conversation:
     task: str
     sources: tuple[Source, ...]
     schema: Mapping[str, Any]
-    tool: str | None
+    calls: tuple[Call, ...]
     max_tokens: int | None
     stream: bool
     stream_usage: bool
@@ -59,36 +103,78 @@ class Conversation:
     digest: str
     prompt: str
     corrections: int
+    history: tuple[tuple[str, str], ...] = ()
+    results: tuple[str, ...] = ()
+    is_tool_named: bool = False
+
+    @property
+    def prompt_tokens(self) -> int:
+        return tokens_in(self.prompt) + _TOKENS_PER_MESSAGE
 
 
 def read_conversation(body: Any) -> Conversation:
-    """Raises `Malformed` for what a real endpoint would answer with 400."""
+    """Raises `Malformed` for what a real endpoint would answer with 400, and `UnknownFault`."""
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise Malformed("you must provide a model parameter")
+    if body.get("n") not in {None, 1}:
+        raise Malformed("n must be 1: the simulator gives one answer")
+    try:
+        return _read(body)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise Malformed("the request is not one of this endpoint") from error
+
+
+def tokens_in(text: str | None) -> int:
+    """Plausible, not exact."""
+    return -(-len(text or "") // CHARACTERS_PER_TOKEN)
+
+
+def _read(body: Mapping[str, Any]) -> Conversation:
     messages = _messages(body)
     system = "\n".join(text for role, text in messages if role in {"system", "developer"})
     said = [text for role, text in messages if role == "user"]
-    last = next((text for text in reversed(said) if not text.startswith(CORRECTION)), "")
-    # A source is somebody else's page: a directive quoted in it is no order to the simulator.
-    spoken = _SOURCE.sub("", last)
-    tool, tool_schema = _forced_tool(body)
+    history, last = _before_and_last(messages)
+    # A source is somebody else's page, and a turn was answered before: what they quote is no order to the simulator.
+    spoken = _OUTPUT.sub("", _PARAGRAPHS.sub("", _TURNS.sub("", _SOURCE.sub("", last))))
     name, schema = _schema(body)
+    calls = calls_of(body, spoken)
     return Conversation(
         model=body["model"],
-        kind=_kind(tool, name, schema, system),
+        kind=Kind.TOOL if calls else _kind(name, schema, system),
         system=system,
         task=without_directives(_task(spoken)),
         sources=tuple(_sources(last)),
-        schema=tool_schema or schema,
-        tool=tool,
-        max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
+        schema=schema,
+        calls=calls,
+        max_tokens=_most_tokens(body),
         stream=bool(body.get("stream")),
         stream_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         faults=faults_in(spoken),
         digest=_digest(body),
         prompt="\n".join(text for _, text in messages),
         corrections=sum(text.startswith(CORRECTION) for text in said),
+        history=history,
+        results=_results(messages),
+        is_tool_named=is_named(body),
     )
+
+
+def _most_tokens(body: Mapping[str, Any]) -> int | None:
+    given = body.get("max_completion_tokens") or body.get("max_tokens")
+    return None if given is None else int(given)
+
+
+def _results(messages: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """What the tools answered to the last calls; nothing once somebody has spoken after them."""
+    last = takewhile(lambda message: message[0] == "tool", reversed(messages))
+    return tuple(reversed([text for _, text in last]))
+
+
+def _before_and_last(messages: Sequence[tuple[str, str]]) -> tuple[tuple[tuple[str, str], ...], str]:
+    """What was said before the last message of the user that is no correction, and that message."""
+    said = [(role, text) for role, text in messages if role in {"user", "assistant"}]
+    places = [at for at, (role, text) in enumerate(said) if role == "user" and not text.startswith(CORRECTION)]
+    return (tuple(said[: places[-1]]), said[places[-1]][1]) if places else ((), "")
 
 
 def _messages(body: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -131,25 +217,10 @@ def _schema(body: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     return str(described.get("name", "")), described.get("schema") or {}
 
 
-def _forced_tool(body: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any]]:
-    tools = {tool["function"]["name"]: tool["function"] for tool in body.get("tools") or ()}
-    name = _tool_choice(body.get("tool_choice"), list(tools))
-    return (name, tools[name].get("parameters") or {"type": "object"}) if name else (None, {})
-
-
-def _tool_choice(choice: Any, tools: Sequence[str]) -> str | None:
-    """The tool that must be called; left to itself ("auto") the simulator answers in words."""
-    name = choice["function"]["name"] if isinstance(choice, dict) else None
-    if choice == "required" and tools:
-        return tools[0]
-    return name if name in tools else None
-
-
-def _kind(tool: str | None, name: str, schema: Mapping[str, Any], system: str) -> Kind:
-    if tool:
-        return Kind.TOOL
+def _kind(name: str, schema: Mapping[str, Any], system: str) -> Kind:
     if schema:
-        return Kind.ROUTER if ROUTER_SCHEMA in {name, schema.get("title")} else Kind.STRUCTURED
+        known = (_KIND_OF_SCHEMA.get(one) for one in (name, str(schema.get("title"))))
+        return next((kind for kind in known if kind), Kind.STRUCTURED)
     return Kind.CODER if _ABOUT_CODE.search(system) else Kind.WRITER
 
 

@@ -1,7 +1,8 @@
 """Faults on demand: a directive in the task, or an order to the whole process.
 
 ``[[sim latency=2]]``, ``[[sim error=429 retry_after=1 role=router]]``, ``[[sim hang]]``, ``[[sim flaky=2]]``,
-``[[sim schema uncorrected]]``. Several directives may stand in one text; `role` restricts one to a kind of call.
+``[[sim schema uncorrected]]``, ``[[sim piece=4 pace=0.05]]``, ``[[sim drop after=0.3]]``. Several directives may stand
+in one text; `role` restricts one to a kind of call.
 """
 
 import re
@@ -17,11 +18,18 @@ _REMEMBERED_CONVERSATIONS = 10_000
 
 
 class Behaviour(StrEnum):
-    """Ways to answer wrongly or too slowly with status 200, or not at all."""
+    """Ways to answer wrongly or too slowly with status 200, or not at all.
+
+    Broken off in the middle, an answer is a `DROP` where the connection ends and a `STALL` where it stays open. What is
+    `MALFORMED` is no HTTP answer of a provider; what is `GARBLED` is one whose text is not the JSON that it should be.
+    """
 
     HANG = "hang"
+    STALL = "stall"
+    DROP = "drop"
     DRIP = "drip"
     MALFORMED = "malformed"
+    GARBLED = "garbled"
     EMPTY = "empty"
     NO_CHOICES = "nochoices"
     REFUSE = "refuse"
@@ -37,17 +45,28 @@ class UnknownFault(ValueError):
 class Fault:
     """`error` is an HTTP status, `quota` or `context`; `flaky` and `times` bound how often the fault shows.
 
-    One that is `uncorrected` shows until the prompt says why an earlier answer was refused.
+    One that is `uncorrected` shows until the prompt says why an earlier answer was refused. A streamed answer comes in
+    pieces of `piece` characters, 0 for the usual, and `pace` seconds pass after each. Of one that breaks off the share
+    `after` comes. `retry_after` becomes the header of that name, `reset_after` only those of the rate limits; seconds.
     """
 
     role: str | None = None
     latency: float = 0.0
+    pace: float = 0.0
+    piece: int = 0
     error: str | None = None
     retry_after: float | None = None
+    reset_after: float | None = None
     behaviour: Behaviour | None = None
+    after: float | None = None
     flaky: int = 0
     times: int | None = None
     uncorrected: bool = False
+
+    @property
+    def fails(self) -> bool:
+        """Whether the caller gets something else than a good answer."""
+        return self.error is not None or self.behaviour is not None
 
     def applies(self, role: str, *, is_corrected: bool) -> bool:
         return self.role in {None, role} and not (self.uncorrected and is_corrected)
@@ -55,9 +74,13 @@ class Fault:
     def __add__(self, other: "Fault") -> "Fault":
         return Fault(
             latency=max(self.latency, other.latency),
+            pace=max(self.pace, other.pace),
+            piece=self.piece or other.piece,
             error=self.error or other.error,
             retry_after=other.retry_after if self.retry_after is None else self.retry_after,
+            reset_after=other.reset_after if self.reset_after is None else self.reset_after,
             behaviour=self.behaviour or other.behaviour,
+            after=other.after if self.after is None else self.after,
         )
 
 
@@ -106,11 +129,21 @@ def _seconds(value: str) -> float:
     return max(0.0, min(float(value), LONGEST_HANG))
 
 
+def _share(value: str) -> float:
+    if 0 <= float(value) < 1:
+        return float(value)
+    raise ValueError(value)
+
+
 _OPTIONS: Mapping[str, Callable[[str], Any]] = {
     "role": str,
     "error": _error,
     "latency": _seconds,
+    "pace": _seconds,
+    "piece": lambda value: max(1, int(value)),
     "retry_after": float,
+    "reset_after": float,
+    "after": _share,
     "flaky": int,
     "times": int,
     "uncorrected": lambda value: value.lower() == "true",

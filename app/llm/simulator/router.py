@@ -6,15 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from app.llm.languages import language_named_in
+from app.llm.simulator.faults import without_directives
 from app.llm.simulator.words import VOCABULARY, split_words, stem, stems
 
 _AGENT = re.compile(r"^[-*] (?P<name>[A-Za-z][\w-]*): (?P<text>.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 _NAMED_AFTER_IN = re.compile(r"\b(?:in|using) [A-Za-z+#]+\W*$", re.IGNORECASE)
+_THIS_TEXT = re.compile(
+    r"\b(?:this|following|given) (?:text|sentence|message|ticket|review|comment|feedback|invoice|transcript|email)\b"
+    r"|\btext below\b",
+    re.IGNORECASE,
+)
 _ENOUGH = 1.9
 _OWN_WORD = 1.0
 _FIRST_NOUN = 4.0
 _OPENER = 3.0
 _IN_LANGUAGE = 6.0
+_GIVEN_TEXT = 8.0
+_MOST_CANDIDATES = 5
 UNKNOWN = "Unknown"
 _NOUNS = {"prose", "program"}
 _ASKING = {"knowledge", "question"}
@@ -30,14 +38,34 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    agent_name: str
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
+    """``candidates`` are those that fit at all, the best first; it is scored with the confidence."""
+
     agent_name: str
     confidence: float
     reasoning: str
+    candidates: tuple[Candidate, ...] = ()
 
 
-def choose_agent(prompt: str, task: str) -> Choice:
-    """Deterministic: the same prompt and task always give the same choice."""
+def choose_agent(prompt: str, task: str, *, earlier: str = "") -> Choice:
+    """Deterministic: the same prompt and task always give the same choice.
+
+    A task that says nothing by itself goes on with what was asked ``earlier``, unless it asks for some other deed.
+    """
+    choice = _choose(prompt, task)
+    if choice.agent_name != UNKNOWN or not earlier or _deed(task):
+        return choice
+    return _choose(prompt, f"{without_directives(earlier)}\n{task}")
+
+
+def _choose(prompt: str, task: str) -> Choice:
     agents = listed_agents(prompt)
     if not agents:
         return Choice(UNKNOWN, 0.9, "The prompt lists no agent.")
@@ -55,8 +83,9 @@ def listed_agents(prompt: str) -> list[Listed]:
 
 
 def _listed(name: str, text: str) -> Listed:
-    words = frozenset(stems(f"{name} {text}"))
-    return Listed(name, words, frozenset(VOCABULARY.topic_of[word] for word in words if word in VOCABULARY.topic_of))
+    # A name is too short to speak of kinds of work: an "analyzer" of data does not discuss a subject.
+    topics = frozenset(VOCABULARY.topic_of[word] for word in stems(text) if word in VOCABULARY.topic_of)
+    return Listed(name, frozenset(stems(f"{name} {text}")), topics)
 
 
 def _deed(task: str) -> str | None:
@@ -85,8 +114,14 @@ def _bonuses(task: str, topics: Sequence[str]) -> Iterator[tuple[str, float]]:
         yield "knowledge", _OPENER
     elif first_noun:
         yield first_noun, _FIRST_NOUN
+    if language_named_in(task) is None and _is_about_a_given_text(task):
+        yield "processing", _GIVEN_TEXT
     if _NAMED_AFTER_IN.search(task) and language_named_in(task) and not _ASKING & set(topics):
         yield "language", _IN_LANGUAGE
+
+
+def _is_about_a_given_text(task: str) -> bool:
+    return VOCABULARY.topic_of.get(_first_word(task)) == "processing" or _THIS_TEXT.search(task) is not None
 
 
 def _rarity(topic: str, agents: Iterable[Listed]) -> float:
@@ -105,12 +140,21 @@ def _chosen(scores: Sequence[tuple[float, Listed]], task: str) -> Choice:
     best, agent = scores[0]
     runner_up = scores[1][0] if len(scores) > 1 else 0.0
     confidence = 0.6 + 0.38 * (1 - math.exp(-(best - runner_up) / 3))
-    shared = [word for word in dict.fromkeys(split_words(task)) if _speaks_to(word, agent)]
     return Choice(
         agent.name,
         round(confidence, 2),
-        f"Simulated routing: {agent.name} fits best; the task speaks of {', '.join(shared[:5]) or 'its work'}.",
+        f"Simulated routing: {agent.name} fits best; {_told(agent, task)}.",
+        tuple(
+            Candidate(other.name, round(confidence * score / best, 2), _told(other, task))
+            for score, other in scores[:_MOST_CANDIDATES]
+            if score > 0
+        ),
     )
+
+
+def _told(agent: Listed, task: str) -> str:
+    shared = [word for word in dict.fromkeys(split_words(task)) if _speaks_to(word, agent)]
+    return f"the task speaks of {', '.join(shared[:5]) or 'its work'}"
 
 
 def _speaks_to(word: str, agent: Listed) -> bool:

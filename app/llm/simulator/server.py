@@ -1,5 +1,6 @@
 """One process that listens, says so on one line, and stops on SIGTERM whatever its clients wait for."""
 
+import logging
 import signal
 import socket
 import sys
@@ -9,12 +10,14 @@ from contextlib import contextmanager
 import uvicorn
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_UNFINISHED = "ASGI callable returned without completing response."
 
 
 class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, *, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        logging.getLogger("uvicorn.error").addFilter(_is_mistake)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -36,6 +39,11 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _is_mistake(record: logging.LogRecord) -> bool:
+    # An answer that breaks off was ordered.
+    return record.getMessage() != _UNFINISHED
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -14,12 +14,13 @@ _SUFFIXES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Topics, deeds and openers are kept by stem; `polite` holds whole words."""
+    """Topics, deeds and openers are kept by stem; `polite` and `reserved` hold whole words."""
 
     polite: frozenset[str]
     stop: frozenset[str]
     deeds: frozenset[str]
     openers: frozenset[str]
+    reserved: frozenset[str]
     topic_of: dict[str, str]
     weight_of: dict[str, float]
 
@@ -46,6 +47,7 @@ def _load() -> Vocabulary:
         stop=frozenset(written["stop"].split()),
         deeds=frozenset(stem(word) for word in written["deeds"].split()),
         openers=frozenset(stem(word) for word in written["openers"].split()),
+        reserved=frozenset(written["reserved"].split()),
         topic_of={stem(word): name for name, topic in topics.items() for word in topic["words"].split()},
         weight_of={name: topic["weight"] for name, topic in topics.items()},
     )

@@ -22,6 +22,7 @@ _TO_ME = re.compile(r"\s+(?:to|for) (?:me|us)$", re.IGNORECASE)
 _MARKER = re.compile(r"\s*\[[\d,\s–-]+\]")
 _LONGEST_TITLE = 70
 _MOST_SOURCES = 4
+CLOSING = "In short, "
 
 
 def article(task: str, sources: Sequence[Source]) -> str:
@@ -49,9 +50,9 @@ def _from_sources(title: str, sources: Sequence[Source]) -> list[str]:
     opening = f"{_first_sentence(used[0])} [{used[0].number}]"
     paragraphs = [f"## {source.title}\n\n{_rest(source, opening)}" for source in used]
     marks = " ".join(f"[{source.number}]" for source in used)
-    closing = f"In short, what these {len(used)} sources say about “{title}” fits together {marks}."
+    closing = f"{CLOSING}what these {len(used)} sources say about “{title}” fits together {marks}."
     if len(used) == 1:
-        closing = f"In short, this is what the one source found says about “{title}” {marks}."
+        closing = f"{CLOSING}this is what the one source found says about “{title}” {marks}."
     return [opening, *paragraphs, closing]
 
 

@@ -1,0 +1,246 @@
+"""Tools that note what goes through them, while it does."""
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
+
+from app.agents.base import AgentOutput, AgentRequest, AgentTools
+from app.agents.tools.models import Toolbox, ToolDescription, ToolResult
+from app.effects.tool import Effects, Fire, NoEffects, Performed
+from app.errors import OrchestratorError
+from app.llm.messages import Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.search import SearchResult, WebSearch
+from app.llm.usage import TokenUsage
+from app.replay.models import (
+    CallKind,
+    Equipment,
+    RecordedCall,
+    RecordedError,
+    RecordedMessage,
+    RecordedRequest,
+    RecordedRun,
+    as_recorded,
+    digest_of,
+)
+
+T = TypeVar("T")
+Mask = Callable[[str], str]
+_SECOND_MS = 1000
+
+
+@dataclass(slots=True)
+class Tape:
+    """The calls of one run, up to ``room`` bytes of text; ``mask`` takes secrets out of what is kept."""
+
+    room: int
+    mask: Mask
+    calls: list[RecordedCall] = field(default_factory=list)
+    request: RecordedRequest | None = None
+    equipment: Equipment = field(default_factory=Equipment)
+    output: dict[str, Any] | None = None
+    agent_version: str | None = None
+    is_cut: bool = False
+
+    def around(self, tools: AgentTools) -> AgentTools:
+        """The same tools, recorded. They belong outside of whatever answers, counts or retries a call."""
+        self.equipment = Equipment(
+            has_search=tools.search.available, max_sources=tools.max_sources, tools=tuple(sorted(tools.toolbox.names))
+        )
+        return replace(
+            tools,
+            chat=RecordedChat(tools.chat, self),
+            search=RecordedSearch(tools.search, self),
+            toolbox=RecordedToolbox(tools.toolbox, self),
+            effects=tools.effects if isinstance(tools.effects, NoEffects) else RecordedEffects(tools.effects, self),
+        )
+
+    def begin(self, request: AgentRequest, *, version: str | None = None) -> None:
+        self.agent_version = version
+        self.request = RecordedRequest(
+            text=self.mask(request.text),
+            session_id=request.session_id,
+            inputs=dict(request.inputs),
+            feedback=request.feedback,
+            history=self.masked(request.history),
+        )
+
+    def end(self, output: AgentOutput) -> None:
+        self.output = output_as_json(output)
+
+    def masked(self, messages: Sequence[Message]) -> tuple[RecordedMessage, ...]:
+        return as_recorded([Message(one.role, self.mask(str(one.content))) for one in messages])
+
+    def note(self, call: RecordedCall) -> None:
+        """Keep it if there is room. From the first that there is none for nothing is kept: no gap goes unseen."""
+        self.room -= _length(call)
+        if self.room < 0:
+            self.is_cut = True
+        if not self.is_cut:
+            self.calls.append(call)
+
+    async def noted(self, call: RecordedCall, work: Awaitable[T], response_of: Callable[[T], Mapping[str, Any]]) -> T:
+        """Await the call and note how it ended. One that is cancelled has no end and is not noted."""
+        began = time.monotonic()
+        try:
+            answer = await work
+        except OrchestratorError as error:
+            self.note(_ended(call, began, error=RecordedError(type=error.code, message=self.mask(error.message))))
+            raise
+        self.note(_ended(call, began, **response_of(answer)))
+        return answer
+
+
+class RecordedChat:
+    def __init__(self, chat: Chat, tape: Tape) -> None:
+        self._chat = chat
+        self._tape = tape
+
+    def model_name(self, role: Asked) -> str:
+        return self._chat.model_name(role)
+
+    async def complete(
+        self,
+        role: Asked,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
+    ) -> Completion:
+        call = complete_call(role, self._tape.masked(messages), max_tokens=max_tokens)
+        work = self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token)
+        return await self._tape.noted(call, work, self._of_completion)
+
+    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
+        call = structured_call(role, self._tape.masked(messages), schema.__name__)
+        return await self._tape.noted(call, self._chat.structured(role, messages, schema), self._of_structured)
+
+    def _of_completion(self, answer: Completion) -> dict[str, Any]:
+        return {"response": self._tape.mask(answer.text), **_consumed(answer.model, answer.usage)}
+
+    def _of_structured(self, answer: Structured[M]) -> dict[str, Any]:
+        return {"response": answer.value.model_dump(mode="json"), **_consumed(answer.model, answer.usage)}
+
+
+class RecordedSearch:
+    def __init__(self, search: WebSearch, tape: Tape) -> None:
+        self._search = search
+        self._tape = tape
+
+    @property
+    def available(self) -> bool:
+        return self._search.available
+
+    async def search(self, query: str, *, max_results: int) -> list[SearchResult]:
+        work = self._search.search(query, max_results=max_results)
+        if not self.available:
+            return await work
+        call = search_call(self._tape.mask(query), max_results=max_results)
+        return await self._tape.noted(call, work, lambda found: {"response": [asdict(one) for one in found]})
+
+    async def aclose(self) -> None:
+        """Does nothing: the search outlives the run that is recorded."""
+
+
+class RecordedToolbox:
+    def __init__(self, toolbox: Toolbox, tape: Tape) -> None:
+        self._toolbox = toolbox
+        self._tape = tape
+
+    @property
+    def names(self) -> Set[str]:
+        return self._toolbox.names
+
+    async def describe(self) -> Sequence[ToolDescription]:
+        described = await self._toolbox.describe()
+        if described:
+            self._tape.note(describe_call([asdict(one) for one in described]))
+        return described
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, step: str | None = None) -> ToolResult:
+        call = tool_call(name, arguments, step=step)
+        return await self._tape.noted(
+            call, self._toolbox.call(name, arguments, step=step), lambda result: {"response": asdict(result)}
+        )
+
+
+class RecordedEffects:
+    def __init__(self, effects: Effects, tape: Tape) -> None:
+        self._effects = effects
+        self._tape = tape
+
+    async def perform(self, name: str, arguments: Any, fire: Fire, **options: Any) -> Performed:
+        call = effect_call(name, arguments, step=options.get("step"))
+        work = self._effects.perform(name, arguments, fire, **options)
+        return await self._tape.noted(call, work, lambda done: {"response": asdict(done)})
+
+
+def complete_call(role: Asked, messages: tuple[RecordedMessage, ...], *, max_tokens: int | None) -> RecordedCall:
+    asked = {"max_tokens": max_tokens}
+    return RecordedCall(kind=CallKind.COMPLETE, name=str(role), asked=asked, messages=messages)
+
+
+def structured_call(role: Asked, messages: tuple[RecordedMessage, ...], schema: str) -> RecordedCall:
+    return RecordedCall(kind=CallKind.STRUCTURED, name=str(role), asked={"schema": schema}, messages=messages)
+
+
+def search_call(query: str, *, max_results: int) -> RecordedCall:
+    asked = {"query": query, "max_results": max_results}
+    return RecordedCall(kind=CallKind.SEARCH, name="web_search", asked=asked)
+
+
+def tool_call(name: str, arguments: Mapping[str, Any], *, step: str | None) -> RecordedCall:
+    asked = {"arguments": dict(arguments), "step": step}
+    return RecordedCall(kind=CallKind.TOOL, name=name, asked=asked)
+
+
+DESCRIBE = "describe"
+
+
+def describe_call(described: Sequence[Mapping[str, Any]] = ()) -> RecordedCall:
+    # No tool can have an empty name, so that no tool's call is taken for this one.
+    return RecordedCall(kind=CallKind.TOOL, name="", asked={DESCRIBE: True}, response=list(described) or None)
+
+
+def effect_call(name: str, arguments: Any, *, step: str | None) -> RecordedCall:
+    asked = {"step": step} if step is not None else {"arguments_sha256": digest_of(arguments)}
+    return RecordedCall(kind=CallKind.EFFECT, name=name, asked=asked)
+
+
+def routed(agent_name: str, confidence: float) -> AgentOutput:
+    """A decision of the router as an output, to compare one with another."""
+    return AgentOutput(agent_name, f"{agent_name} ({confidence:.2f})")
+
+
+def output_as_json(output: AgentOutput) -> dict[str, Any]:
+    """Without what is empty: an answer without files is the same for a version that knew no files."""
+    return {name: value for name, value in asdict(output).items() if value not in (None, (), [], {})}
+
+
+def recorded_run(tape: Tape, **known: Any) -> RecordedRun:
+    return RecordedRun(
+        request=tape.request,
+        equipment=tape.equipment,
+        calls=tuple(tape.calls),
+        output=tape.output,
+        agent_version=tape.agent_version,
+        is_cut=tape.is_cut,
+        **known,
+    )
+
+
+def _consumed(model: str, usage: TokenUsage) -> dict[str, Any]:
+    return {"model": model, "tokens": {name: count for name, count in asdict(usage).items() if count}}
+
+
+def _ended(call: RecordedCall, began: float, **how: Any) -> RecordedCall:
+    duration = round((time.monotonic() - began) * _SECOND_MS, 1)
+    return call.model_copy(update={**how, "duration_ms": duration})
+
+
+def _length(call: RecordedCall) -> int:
+    """In characters: near enough to bytes for a limit, and far cheaper than to serialise twice."""
+    said = sum(len(message.content) for message in call.messages)
+    response = call.response if isinstance(call.response, str) else json.dumps([call.asked, call.response], default=str)
+    return said + len(response)

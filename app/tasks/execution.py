@@ -1,0 +1,149 @@
+"""One agent's work on a task, with everything it may reach: tools, checkpoints, effects and artifacts."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from app.agents.base import AgentOutput, AgentRequest
+from app.agents.contracts import check_inputs, check_output
+from app.agents.metering import Meter
+from app.agents.registry import Registry
+from app.agents.specs import AgentSpec
+from app.agents.streaming import in_public
+from app.agents.tools.models import Toolbox, ToolCall
+from app.agents.tools.toolbox import Toolboxes
+from app.artifacts.store import ArtifactStore
+from app.checkpoints.models import Ledger, thread_of
+from app.checkpoints.service import AgentCheckpoints, Checkpoints
+from app.effects.ledger import EffectLedger
+from app.effects.performer import TaskEffects
+from app.errors import AttemptTimeout
+from app.governance.budgets.chat import BudgetedChat
+from app.jobs.history import count_claims
+from app.jobs.runner import Attempt
+from app.llm.search import WebSearch
+from app.tasks.artifacts import TaskArtifacts
+from app.tasks.runs import RunRecorder, feedback_on
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What agents may reach, in one worker process."""
+
+    search: WebSearch
+    max_sources: int
+    effects: EffectLedger
+    checkpoints: Checkpoints
+    artifacts: ArtifactStore
+    toolboxes: Toolboxes
+
+
+class AgentExecution:
+    """Has an agent do its part of one attempt, as often as it is asked to."""
+
+    def __init__(
+        self, registry: Registry, equipment: Equipment, attempt: Attempt, runs: RunRecorder, chat: BudgetedChat
+    ) -> None:
+        self._registry = registry
+        self._equipment = equipment
+        self._attempt = attempt
+        self._runs = runs
+        self._chat = chat
+        self._ran: set[str] = set()
+
+    async def run(self, agent_name: str, request: AgentRequest) -> AgentOutput:
+        """A checked answer. Raises what the agent raises, `AgentInputInvalid` and `AgentOutputInvalid`."""
+        spec, artifacts = self._registry.get_agent(agent_name), TaskArtifacts(self._equipment.artifacts, self._attempt)
+        check_inputs(spec, request.inputs)
+        agent = self._registry.load(spec.name)
+        refused = feedback_on(self._attempt.job.document, agent_name)
+        asked = replace(request, feedback=request.feedback or refused)
+        with (
+            self._runs.run(agent_name, "executor") as run,
+            self._checkpoints_of(agent_name, run.meter) as checkpoints,
+        ):
+            tools = run.meter.tools(
+                self._chat,
+                self._equipment.search,
+                max_sources=self._equipment.max_sources,
+                effects=self._effects(),
+                checkpoints=checkpoints,
+                toolbox=self._toolbox(spec),
+            )
+            public = in_public(replace(tools, artifacts=artifacts), run.live)
+            work = agent.run(asked, run.recorded(public, asked, version=spec.version))
+            output = await _within(spec.timeout, work)
+            run.output = output.raw_output
+            check_output(spec, output)
+            artifacts.confirm(output.artifacts)
+            run.finish(output)
+        return output
+
+    def _effects(self) -> TaskEffects:
+        job = self._attempt.job
+        return TaskEffects(
+            self._equipment.effects,
+            tenant_id=job.tenant_id,
+            task_id=job.id,
+            attempt=job.attempt,
+            fence=count_claims(job.document["history"]),
+            lease=job.lease.token if job.lease else None,
+            confirm=lambda: self._attempt.save({}),
+        )
+
+    @contextmanager
+    def _checkpoints_of(self, agent_name: str, meter: Meter) -> Iterator[AgentCheckpoints]:
+        """Where the agent saves its state. What the meter counts is saved along, for an attempt that is killed."""
+
+        def carry(spent: Mapping[str, Any]) -> None:
+            meter.carry(spent)
+            self._chat.carry(spent)
+
+        job = self._attempt.job
+        key, counted_to = thread_of(job, agent_name), job.document.get("cost_counted_to", 0)
+        if agent_name in self._ran:
+            # What the thread has of this attempt is in its cost already.
+            key, counted_to = replace(key, is_new=False), key.fence
+        self._ran.add(agent_name)
+        ledger = Ledger(meter.as_document, carry, counted_to=counted_to)
+        checkpoints = self._equipment.checkpoints.of_attempt(key, ledger)
+        try:
+            yield checkpoints
+        finally:
+            if checkpoints.is_stored:
+                # Written together with the cost, so that the next attempt knows what is in that.
+                self._attempt.evidence.fields["cost_counted_to"] = key.fence
+                self._equipment.checkpoints.remember(job.id, checkpoints)
+
+    def _toolbox(self, spec: AgentSpec) -> Toolbox:
+        call = ToolCall(self._attempt.job.tenant_id, self._attempt.job.id)
+        return self._equipment.toolboxes.open(spec, call, effects=self._effects())
+
+
+def result_of(output: AgentOutput) -> dict[str, Any]:
+    """The output as it is stored with its task."""
+    return {
+        "summary": output.summary,
+        "raw_output": output.raw_output,
+        "code_language": output.code_language,
+        "citations": [asdict(citation) for citation in output.citations],
+        # As text, like the input: the driver gives names such as `$ref` a meaning, and numbers a limit.
+        "data": None if output.data is None else json.dumps(output.data),
+        "files": [asdict(file) for file in output.files],
+        "artifacts": [asdict(artifact) for artifact in output.artifacts],
+        "notes": list(output.notes),
+    }
+
+
+async def _within(limit: timedelta | None, work: Awaitable[AgentOutput]) -> AgentOutput:
+    try:
+        async with asyncio.timeout(limit.total_seconds() if limit else None) as allowed:
+            return await work
+    except TimeoutError as error:
+        if not allowed.expired():
+            raise
+        raise AttemptTimeout("the agent took longer than it may") from error
