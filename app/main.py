@@ -29,6 +29,7 @@ from app.effects.service import EffectService
 from app.errors import OrchestratorError
 from app.events.stream import StreamOver
 from app.governance.budgets import routes as budget_routes
+from app.governance.evaluation import routes as evaluator_routes
 from app.http.client_address import ClientAddresses
 from app.http.health import HealthCheck, Probe, health_router
 from app.http.idempotency import Idempotency
@@ -93,6 +94,7 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
     app.include_router(recording_routes.router)
     app.include_router(review_routes.router)
     app.include_router(agent_routes.router)
+    app.include_router(evaluator_routes.router)
     app.include_router(effect_routes.router)
     app.include_router(session_routes.router)
     app.include_router(dead_letter_routes.router)
@@ -173,6 +175,7 @@ async def _lifespan(
     app.state.core = core
     api = app.state.task_api = _build_task_api(core, tokens)
     app.state.agents = Catalogue(core.registry, core.settings.mcp_servers)
+    app.state.evaluators = core.evaluators
     app.state.effects = EffectService(core.effects, api.tasks.get)
     app.state.artifacts = ArtifactService(core.artifacts, api.tasks.get)
     app.state.recordings = RecordingService(core.artifacts, api.tasks.get)

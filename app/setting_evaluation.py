@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, NoDecode
@@ -14,7 +14,7 @@ MOST_CRITERIA = 10
 LARGEST_OPTIONS = 4096
 DEFAULT_MINIMUM = 0.7
 
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+ShortText = Annotated[str, StringConstraints(pattern=r"\S", max_length=200)]
 LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 CriterionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9 _-]{0,63}$")]
 EvaluatorName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
@@ -123,6 +123,11 @@ Check = Annotated[
     | CustomCheck,
     Field(discriminator="type"),
 ]
+
+
+_KINDS: tuple[type[_Check], ...] = get_args(get_args(Check)[0])
+# What the product's own checks are called.
+BUILT_IN_CHECKS = frozenset(get_args(kind.model_fields["type"].annotation)[0] for kind in _KINDS)
 
 
 class Criterion(_Strict):

@@ -1,7 +1,7 @@
 """Markers such as [2] in a text, and the sources they stand for."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from app.agents.base import Citation
 from app.llm.errors import AgentOutputInvalid
@@ -29,16 +29,25 @@ def cite(text: str, sources: Sequence[SearchResult]) -> tuple[str, tuple[Citatio
 
 def cited_numbers(text: str) -> list[int]:
     """The sources that the text refers to, ascending and each once; what looks like a marker in code is none."""
-    return sorted({number for group in _groups(text) for number in _numbers(group)})
+    return _numbers(span for group in _groups(text) for span in _spans(group))
 
 
 def _groups(text: str) -> list[str]:
     return [group for part in _CODE.split(text)[::2] for group in _MARKER.findall(part)]
 
 
-def _numbers(group: str) -> list[int]:
-    spans = [sorted((int(found[1]), int(found[2] or found[1]))) for found in _RANGE.finditer(group)]
-    return [number for first, last in spans for number in range(first, last + 1)]
+def _spans(group: str) -> Iterator[tuple[int, int]]:
+    for found in _RANGE.finditer(group):
+        first, last = sorted((int(found[1]), int(found[2] or found[1])))
+        yield first, last
+
+
+def _numbers(spans: Iterable[tuple[int, int]]) -> list[int]:
+    """What is in any of them. However often a text repeats a long range, its numbers are counted out once."""
+    numbers = list[int]()
+    for first, last in sorted(set(spans)):
+        numbers += range(max(first, numbers[-1] + 1) if numbers else first, last + 1)
+    return numbers
 
 
 def _renumbered(text: str, places: Mapping[int, int]) -> str:
@@ -48,7 +57,7 @@ def _renumbered(text: str, places: Mapping[int, int]) -> str:
 
 
 def _marker(group: str, places: Mapping[int, int]) -> str:
-    return f"[{', '.join(str(places[number]) for number in _numbers(group))}]"
+    return f"[{', '.join(str(places[number]) for number in _numbers(_spans(group)))}]"
 
 
 def _citation(result: SearchResult) -> Citation:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from app.agents.base import AgentOutput
+from app.agents.code.paths import check_path, check_together
 from app.agents.specs import AgentSpec
 from app.errors import ExecutionError
 from app.llm.errors import AgentOutputInvalid
@@ -21,6 +22,8 @@ MOST_TOLD = 5
 LONGEST_NAME = 40
 LONGEST_MESSAGE = 300
 LARGEST_DATA = 1024 * 1024
+# Of all texts together, in bytes: it is kept in one document, with room for what else a task's document holds.
+LARGEST_TEXTS = 4 * 1024 * 1024
 _CUSTOM = "Value error, "
 
 
@@ -59,8 +62,26 @@ def find_taker(inputs: Mapping[str, Any], agents: Iterable[AgentSpec]) -> AgentS
     return takers[0] if len(takers) == 1 else None
 
 
+def check_texts(spec: AgentSpec, output: AgentOutput) -> None:
+    """Raises `AgentOutputInvalid` for what could not be stored, and for files that would leave their folder."""
+    if not isinstance(output, AgentOutput):
+        raise AgentOutputInvalid(f"{spec.name} gave no AgentOutput")
+    try:
+        texts = (output.summary, output.raw_output, *output.notes, *(file.content for file in output.files))
+        size = sum(len(text.encode()) for text in texts)
+        check_together(check_path(file.path) for file in output.files)
+    except (ValueError, TypeError, AttributeError) as error:
+        # Whatever it says may quote the answer.
+        raise AgentOutputInvalid(f"the answer of {spec.name} has a text or a path that cannot be kept") from error
+    if size > LARGEST_TEXTS:
+        raise AgentOutputInvalid(f"the answer of {spec.name} has {size} bytes; at most {LARGEST_TEXTS} are kept")
+
+
 def check_output(spec: AgentSpec, output: AgentOutput) -> None:
-    """Raises `AgentOutputInvalid` for data that is no JSON, too large, or not what the agent's output model says."""
+    """Raises what `check_texts` raises, and `AgentOutputInvalid` for data that is no JSON, too large, or not what the
+    agent's output model says.
+    """
+    check_texts(spec, output)
     if output.data is None and spec.output_model is None:
         return
     size = _json_size(spec, output.data)

@@ -3,6 +3,7 @@
 A node that asks a model also checks the answer, so that a checkpoint only ever holds work that can be built upon.
 """
 
+import asyncio
 import dataclasses
 import hashlib
 from abc import abstractmethod
@@ -70,7 +71,8 @@ class GraphAgent(BaseAgent, Generic[S]):
             state = await self._compiled.ainvoke({"task": request.text}, context=work)
         else:
             state = await self._run_saved(work, tools.checkpoints)
-        return self.output(cast("S", state))
+        # Arranging the longest answers takes longer than the event loop may stand still.
+        return await asyncio.to_thread(self.output, cast("S", state))
 
     async def _run_saved(self, work: Work, checkpoints: AgentCheckpoints) -> Any:
         thread, saver = checkpoints.open(shape=self._shape, types=self._types)

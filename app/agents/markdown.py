@@ -10,7 +10,8 @@ LONGEST_OUTPUT = 400_000
 SUMMARY_LENGTH = 200
 _SUMMARIZED = 1000  # the patterns below are quadratic at worst, so they see only the beginning of a paragraph
 
-_FENCE = re.compile(r"[ ]{0,3}(?P<mark>`{3,}|~{3,})[ \t]*(?P<tag>[^`]*)")
+# Possessive: a line of nothing but blanks or tildes must not be read again from each of its characters.
+_FENCE = re.compile(r"[ ]{0,3}(?P<mark>`{3,}+|~{3,}+)(?P<tag>[^`]*+)")
 _BLOCK_NOISE = re.compile(
     r"^[ \t]*(?:#{1,6}[ \t].*$|[-*_=]{3,}[ \t]*$|>[ \t]?|[-*+][ \t]+|\d+[.)][ \t]+)", re.MULTILINE
 )

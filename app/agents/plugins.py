@@ -4,7 +4,7 @@ A package that does not work is left out and told about; it never takes a proces
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -18,8 +18,10 @@ from app.observability.failures import describe
 
 AGENTS = "agent_orchestrator.agents"
 TOOLS = "agent_orchestrator.tools"
+# Theirs are loaded by app.governance.evaluation.plugins; a package may bring nothing else.
+EVALUATORS = "agent_orchestrator.evaluators"
 WANTED = "AGENT_PLUGINS"
-NOT_THERE = "no installed package of this name brings agents or tools"
+NOT_THERE = "no installed package of this name brings agents, tools or evaluators"
 LONGEST_DESCRIPTION = 2000
 MOST_EXAMPLES = 20
 # The name under which web searches are counted.
@@ -50,9 +52,10 @@ def load_plugins(wanted: frozenset[str] | None) -> Sequence[Plugin | BrokenPlugi
 
     A wanted one that brings nothing is a broken one: it is misspelt or not installed.
     """
-    points = [point for point in _entry_points() if wanted is None or _distribution_of(point)[0] in wanted]
-    missing = (wanted or frozenset()) - {_distribution_of(point)[0] for point in points}
-    return [*map(_load, points), *(BrokenPlugin(name, WANTED, NOT_THERE) for name in sorted(missing))]
+    points = entry_points_of((AGENTS, TOOLS, EVALUATORS), wanted)
+    missing = (wanted or frozenset()) - {distribution_of(point)[0] for point in points}
+    loaded = [_load(point) for point in points if point.group != EVALUATORS]
+    return [*loaded, *(BrokenPlugin(name, WANTED, NOT_THERE) for name in sorted(missing))]
 
 
 def broken_plugin(distribution: str, entry_point: str, error: BaseException) -> BrokenPlugin:
@@ -67,12 +70,18 @@ def _reason(error: BaseException) -> str:
     return describe(error)
 
 
-def _entry_points() -> Iterable[EntryPoint]:
-    found = (*entry_points(group=AGENTS), *entry_points(group=TOOLS))
-    return sorted(found, key=lambda point: (_distribution_of(point), point.group, point.name))
+def entry_points_of(groups: tuple[str, ...], wanted: frozenset[str] | None) -> list[EntryPoint]:
+    """Those of the wanted distributions (None: of all), in a fixed order."""
+    if wanted == frozenset():
+        return []
+    # All at once: each question reads the metadata of every installed distribution.
+    known = entry_points()
+    found = [point for group in groups for point in known.select(group=group)]
+    admitted = [point for point in found if wanted is None or distribution_of(point)[0] in wanted]
+    return sorted(admitted, key=lambda point: (distribution_of(point), point.group, point.name))
 
 
-def _distribution_of(point: EntryPoint) -> tuple[str, str]:
+def distribution_of(point: EntryPoint) -> tuple[str, str]:
     """Name, in the form that package tools compare, and version."""
     if point.dist is None:
         return ("", "")
@@ -80,9 +89,9 @@ def _distribution_of(point: EntryPoint) -> tuple[str, str]:
 
 
 def _load(point: EntryPoint) -> Plugin | BrokenPlugin:
-    distribution, entry_point = " ".join(_distribution_of(point)), f"{point.group}: {point.name}"
+    distribution, entry_point = " ".join(distribution_of(point)), f"{point.group}: {point.name}"
     try:
-        objects = tuple(_listed(point.load()))
+        objects = tuple(listed(point.load()))
         if point.group == AGENTS:
             return Plugin(distribution, entry_point, agents=tuple(map(checked_agent, objects)))
         return Plugin(distribution, entry_point, tools=tuple(map(checked_tool, objects)))
@@ -90,7 +99,7 @@ def _load(point: EntryPoint) -> Plugin | BrokenPlugin:
         return broken_plugin(distribution, entry_point, error)
 
 
-def _listed(loaded: Any) -> Iterator[Any]:
+def listed(loaded: Any) -> Iterator[Any]:
     if isinstance(loaded, list | tuple):
         yield from loaded
     else:
@@ -99,7 +108,7 @@ def _listed(loaded: Any) -> Iterator[Any]:
 
 def checked_agent(spec: Any) -> AgentSpec:
     """The spec with every field in its type. Raises `Invalid`; names are compared by the registry."""
-    checked: AgentSpec = _checked(spec, AgentSpec, _AGENT)
+    checked: AgentSpec = checked_spec(spec, AgentSpec, _AGENT)
     if not 1 <= len(checked.description.strip()) <= LONGEST_DESCRIPTION:
         raise Invalid(f"agent {checked.name!r}: the description has 1 to {LONGEST_DESCRIPTION} characters")
     if len(checked.examples) > MOST_EXAMPLES:
@@ -112,7 +121,7 @@ def checked_agent(spec: Any) -> AgentSpec:
 
 def checked_tool(spec: Any) -> ToolSpec:
     """The same for a tool."""
-    checked: ToolSpec = _checked(spec, ToolSpec, _TOOL)
+    checked: ToolSpec = checked_spec(spec, ToolSpec, _TOOL)
     if not TOOL_NAME.fullmatch(checked.name) or checked.name.startswith(MCP_PREFIX) or checked.name in _TAKEN:
         raise Invalid(
             f"tool {checked.name!r}: a name has at most 64 letters, digits, `_`, `.` and `-`, begins with a letter and "
@@ -123,7 +132,8 @@ def checked_tool(spec: Any) -> ToolSpec:
     return checked
 
 
-def _checked(spec: Any, kind: type[Any], adapter: TypeAdapter[Any]) -> Any:
+def checked_spec(spec: Any, kind: type[Any], adapter: TypeAdapter[Any]) -> Any:
+    """The dataclass with every field in its type. Raises `Invalid`."""
     if not isinstance(spec, kind):
         raise Invalid(f"the entry point names a {type(spec).__name__}, not a {kind.__name__} or a list of them")
     try:

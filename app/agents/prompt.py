@@ -41,18 +41,27 @@ class Prompt:
         return PromptText(Template(self.text).substitute(values), name=self.name, digest=self.digest)
 
 
+_OWN = "app.agents.prompts"
 _replaced: dict[str, Prompt] = {}
+_used: set[str] = set()
 
 
 def replace_prompts(texts: Mapping[str, str]) -> None:
     """From now on `load_prompt` answers these by name, for a process that tries out changes before it loads agents."""
     _replaced.update({name: Prompt(text.strip(), name) for name, text in texts.items()})
     load_prompt.cache_clear()
+    _used.clear()
+
+
+def unknown_replacements() -> list[str]:
+    """Those of `replace_prompts` that nobody asked for since, and that are no prompt of the product either."""
+    return [name for name in _replaced if name not in _used and not files(_OWN).joinpath(f"{name}.md").is_file()]
 
 
 @cache
-def load_prompt(name: str, *, package: str = "app.agents.prompts") -> Prompt:
+def load_prompt(name: str, *, package: str = _OWN) -> Prompt:
     """`<name>.md` in the folder of this package."""
     if name in _replaced:
+        _used.add(name)
         return _replaced[name]
     return Prompt(files(package).joinpath(f"{name}.md").read_text("utf-8").strip(), name)

@@ -34,10 +34,13 @@ class SchemaMisfit(ValueError):
 class SchemaCheck:
     """Checks by one schema. Messages call it ``name``."""
 
-    def __init__(self, name: str, schema: Mapping[str, Any], *, trusted: bool = False) -> None:
-        """Raises `SchemaUnusable`."""
+    def __init__(
+        self, name: str, schema: Mapping[str, Any], *, trusted: bool = False, most_steps: int = MOST_STEPS
+    ) -> None:
+        """Raises `SchemaUnusable`. ``most_steps`` is what a check of data may cost."""
         self._name = name
-        self._steps = _Steps(name)
+        self._most_steps = most_steps
+        self._steps = _Steps(name, most_steps)
         kind = validator_for(schema, default=Draft202012Validator)
         # A schema that names its dialect is checked by that dialect's own validator, wherever it is reached again.
         schema = {keyword: value for keyword, value in schema.items() if keyword != "$schema"}
@@ -53,15 +56,18 @@ class SchemaCheck:
 
     def check(self, data: Any, *, root: str = "the data") -> None:
         """Raises `SchemaMisfit` or `SchemaUnusable`; ``root`` is what messages call the whole."""
-        self._steps.left = MOST_STEPS
+        if problems := self.misfits(data, root=root):
+            raise SchemaMisfit(told(problems))
+
+    def misfits(self, data: Any, *, root: str = "the data") -> list[str]:
+        """What does not fit, each as place and rule. Raises `SchemaUnusable`."""
+        self._steps.left = self._most_steps
         try:
-            problems = list(dict.fromkeys(_told(one, root) for one in self._validator.iter_errors(data)))
+            return list(dict.fromkeys(_told(one, root) for one in self._validator.iter_errors(data)))
         except (Unresolvable, RecursionError) as error:
             raise SchemaUnusable(f"{self._name} refers to what is not in it") from error
-        except OverflowError as error:
-            raise SchemaMisfit(f"a number in {root} is too large") from error
-        if problems:
-            raise SchemaMisfit(told(problems))
+        except OverflowError:
+            return [f"a number in {root} is too large"]
 
 
 def told(problems: list[str]) -> str:
@@ -79,7 +85,7 @@ def path_of(location: Iterable[str | int], root: str) -> str:
 @dataclass(slots=True)
 class _Steps:
     name: str
-    left: int = MOST_STEPS
+    left: int
 
     def take(self, *looked_at: Any) -> None:
         self.left -= 1 + sum(len(value) for value in looked_at if isinstance(value, list | dict))

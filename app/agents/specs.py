@@ -65,6 +65,7 @@ BUILT_IN: tuple[AgentSpec, ...] = (
         ),
         model_role=ModelRole.CONTENT,
         factory="app.agents.content.agent:ContentAgent",
+        version="2.0.0",
         cost_class=CostClass.MEDIUM,
     ),
     AgentSpec(
@@ -72,7 +73,8 @@ BUILT_IN: tuple[AgentSpec, ...] = (
         agent_type="code",
         description=(
             "Generates source code in any programming language: functions, classes, scripts, algorithms, queries, API "
-            "endpoints and tests; also fixes, refactors and converts code it is given. It never runs code."
+            "endpoints and tests; also fixes, refactors, converts, explains and reviews code it is given. It never "
+            "runs code."
         ),
         examples=(
             "Implement a Python function that reverses a string",

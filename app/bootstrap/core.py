@@ -176,10 +176,10 @@ def _build_registry(settings: Settings) -> Registry:
 
 
 def _build_evaluators(settings: Settings) -> Evaluators:
-    specs, broken = load_evaluators(settings.agent_plugins)
-    for reason in broken:
-        log.warning("plugin.left_out", reason=reason)
-    return Evaluators(specs)
+    evaluators = load_evaluators(settings.agent_plugins)
+    for plugin in evaluators.list_broken():
+        log.warning("plugin.left_out", **asdict(plugin))
+    return evaluators
 
 
 def _default_retries(settings: Settings) -> RetryPolicy:

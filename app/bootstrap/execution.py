@@ -135,6 +135,8 @@ async def build_execution(settings: Settings, *, registry: Registry | None = Non
     dispatcher = _build_dispatcher(core)
     for plugin in core.registry.load_plugged_in():
         log.warning("plugin.agent_broken", **asdict(plugin))
+    for plugin in core.evaluators.load_all():
+        log.warning("plugin.evaluator_broken", **asdict(plugin))
     toolboxes = build_toolboxes(core.registry, settings.mcp_servers)
     publisher = LivePublisher(core.live, tokens=settings.stream_tokens, on_first_token=core.metrics.first_token_seen)
     handler = build_handler(core, guarded, checkpoints, toolboxes, publisher)

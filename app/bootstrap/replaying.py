@@ -7,6 +7,7 @@ from functools import partial
 from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
 from app.agents.registry import build_registry
+from app.bootstrap.evaluating import build_evaluator
 from app.llm.chat import ChatModels
 from app.llm.prices import Prices
 from app.llm.tavily import web_search
@@ -29,7 +30,8 @@ async def replay_recordings(
     Raises `NothingRecorded`, `Invalid` for an input or `AgentNotFound` for a name that does not fit.
     """
     registry = build_registry(settings)
-    replay = Replay(recordings, registry, PeerAgent(registry, minimum_confidence=settings.router_min_confidence))
+    peer = PeerAgent(registry, minimum_confidence=settings.router_min_confidence)
+    replay = Replay(recordings, registry, peer, build_evaluator(settings))
     if not is_live and not live_roles:
         return await replay.run(Change(agent))
     async with _asking(settings, live_roles, answers_the_rest=is_live) as live:

@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 from app.bootstrap.core import Core
+from app.checkpoints.models import COLLECTION as CHECKPOINTS
+from app.checkpoints.retention import delete_checkpoints_of
 from app.effects import ledger as effects
 from app.jobs.models import Status
 from app.jobs.retention import DeleteBelongings, Retention, Rule, by_task_id
@@ -20,6 +22,7 @@ def belongings_of(core: Core) -> list[DeleteBelongings]:
     return [
         lambda jobs: core.messages.delete_of(job.id for job in jobs),
         by_task_id(core.documents(effects.COLLECTION)),
+        delete_checkpoints_of(core.documents(CHECKPOINTS), core.artifacts),
         delete_artifacts_of(core.tasks, core.artifacts),
         delete_recordings_of(core.artifacts),
     ]

@@ -34,12 +34,14 @@ class ThreadKey:
 class Ledger:
     """How what an attempt has spent gets into its checkpoints, and what a killed one had spent back out of them.
 
-    ``counted_to`` is the highest fence whose attempt could report what it had spent in the ordinary way.
+    An attempt may work on a thread in several rounds, and reports after each. ``counted_to`` is the last round that
+    could report what it had spent in the ordinary way: its attempt's fence, and its number in the attempt.
     """
 
     read: Callable[[], Document]
     carry: Callable[[Document], None]
-    counted_to: int = 0
+    counted_to: tuple[int, int] = (0, 0)
+    round: int = 1
 
 
 def thread_of(job: Job, agent_name: str) -> ThreadKey:

@@ -155,7 +155,8 @@ class Thread:
 
     def _adopt(self, document: Document) -> None:
         spent = document.get("spent")
-        if self._ledger is not None and spent and spent["fence"] > self._ledger.counted_to:
+        # An older version worked in one round and did not number it.
+        if self._ledger is not None and spent and (spent["fence"], spent.get("round", 1)) > self._ledger.counted_to:
             self._ledger.carry(spent["usage"])
         self.blobs = set(document.get("blobs", ()))
         if document.get("shape") != self._shape:
@@ -205,7 +206,11 @@ class Thread:
             due: now + self._ttl,
         }
         if self._ledger is not None:
-            fields["spent"] = {"fence": self.key.fence, "usage": self._ledger.read()}
+            fields["spent"] = {
+                "fence": self.key.fence,
+                "round": self._ledger.round,
+                "usage": self._ledger.read(),
+            }
         gone = [path for path, value in changes.items() if value is None]
         return {"$set": fields, "$unset": dict.fromkeys([unset, *gone], "")}
 

@@ -76,7 +76,9 @@ def new(
     agent = named(name)
     folder = write_package(agent, parent)
     out.print(Text(clean(folder)))
-    err.print(Text(f"test it:    cd {clean(folder)} && python -m pytest\ninstall it: pip install {clean(folder)}"))
+    where = clean(folder)
+    err.print(Text(f"test it:    python -m pytest {where}\ninstall it: python -m pip install {where}"))
+    err.print(Text("then start the API and the workers again: only then it is known"))
 
 
 def _agents(registry: Registry, settings: Settings) -> list[Agent]:

@@ -11,7 +11,7 @@ from app.cli.address import Address
 from app.cli.rendering import print_json, print_task
 from app.cli.server import Json
 from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId, ask
-from app.cli.terminal import clean, out
+from app.cli.terminal import clean, err, out
 from app.errors import Invalid
 
 app = typer.Typer(no_args_is_help=True, help="List, set and remove budgets; let a task go on that one has paused.")
@@ -34,10 +34,13 @@ def list_(
 ) -> None:
     """List every limit that holds, with what was consumed."""
     answer = ask(Address(server, api_key, data_dir), lambda asked: asked.list_budgets())
+    budgets = answer.get("items") or []
     if as_json:
         print_json(out, answer)
+    elif budgets:
+        _print_budgets(budgets)
     else:
-        _print_budgets(answer.get("items") or [])
+        err.print(Text("no budgets; the first one: orchestrate budgets set tenant default --day usd=10"))
 
 
 @app.command("set")
@@ -54,7 +57,7 @@ def set_(
 ) -> None:
     """Set a budget, in place of the one that was set before. Units: usd, tokens, model_calls, wall_seconds."""
     given = {"day": day, "month": month, "total": total}
-    body = {period: _limits(limits) for period, limits in given.items() if limits}
+    body = {period: limits_of(limits) for period, limits in given.items() if limits}
     answer = ask(Address(server, api_key, data_dir), lambda asked: asked.put_budget(scope, name, body))
     if as_json:
         print_json(out, answer)
@@ -87,7 +90,7 @@ def raise_(
     as_json: JsonOption = False,
 ) -> None:
     """Let a task go on that a budget has paused, under higher limits."""
-    body = _limits(limits or ())
+    body = limits_of(limits or ())
     task = ask(Address(server, api_key, data_dir), lambda asked: asked.raise_budget(task_id, body))
     if as_json:
         print_json(out, task)
@@ -120,7 +123,8 @@ def usage(
         out.print(Text(_USAGE.format(*cells)))
 
 
-def _limits(given: Iterable[str]) -> dict[str, float]:
+def limits_of(given: Iterable[str]) -> Json:
+    """Amounts by unit from `usd=0.5` and the like. Raises `Invalid`."""
     return dict(map(_limit, given))
 
 

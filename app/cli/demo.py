@@ -43,7 +43,7 @@ class Act:
 
 ACTS = (
     Act("content", "Write a short article about AI agents and multi-agent systems.", "completed"),
-    Act("code", "Write a Python function that returns the n-th Fibonacci number.", "completed"),
+    Act("code", "Write a Python function that returns the first n Fibonacci numbers.", "completed"),
     Act("nobody's", "Book me a flight to Paris for next Friday.", "failed", "UNKNOWN_TASK_TYPE"),
 )
 

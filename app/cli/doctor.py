@@ -11,7 +11,7 @@ from rich.text import Text
 from app.cli.address import settings_of
 from app.cli.check import Check, Grade, bounded
 from app.cli.machine_checks import check_configuration, check_disk, check_python, check_wrong_configuration
-from app.cli.plugin_checks import check_plugins
+from app.cli.plugin_checks import check_plugins, check_policies
 from app.cli.rendering import print_json
 from app.cli.service_checks import check_api, check_models, check_search
 from app.cli.store_checks import check_broker, check_circuits, check_mongo, check_redis, check_workers
@@ -47,6 +47,7 @@ async def _ask(settings: Settings, api_url: str) -> list[Check]:
         "workers": check_workers(settings),
         "circuits": check_circuits(settings),
         "plug-ins": check_plugins(settings),
+        "evaluation": check_policies(settings),
     }
     return await asyncio.gather(*(bounded(name, question) for name, question in questions.items()))
 

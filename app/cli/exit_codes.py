@@ -4,7 +4,7 @@ from enum import IntEnum
 
 from app.cli.server import Refused
 from app.devstack.lockfile import StackRunning
-from app.errors import Invalid, OrchestratorError, Unavailable
+from app.errors import Invalid, NotFound, OrchestratorError, Unavailable
 from app.settings import ConfigurationError
 
 
@@ -23,8 +23,9 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "Done: the task completed, every check passed, the stack stopped cleanly.",
-    ExitCode.FAILED: "The task failed, a check failed, a replay differs, or a part of the stack did not start.",
-    ExitCode.USAGE: "Wrong usage, wrong configuration, or input the server refused.",
+    ExitCode.FAILED: "The task failed, a check or an output failed, a replay differs, or a part of the stack did not "
+    "start.",
+    ExitCode.USAGE: "Wrong usage, wrong configuration, input the server refused, or something that is not there.",
     ExitCode.CANCELLED: "The task was cancelled.",
     ExitCode.STILL_RUNNING: "Gave up waiting after --timeout; the task goes on.",
     ExitCode.UNAVAILABLE: "The server cannot be reached or cannot serve now; try again.",
@@ -52,7 +53,7 @@ def code_of_error(error: OrchestratorError) -> ExitCode:
             return ExitCode.ALREADY_RUNNING
         case Unavailable():
             return ExitCode.UNAVAILABLE
-        case Refused() | Invalid() | ConfigurationError():
+        case Refused() | Invalid() | NotFound() | ConfigurationError():
             return ExitCode.USAGE
         case _:
             return ExitCode.FAILED

@@ -8,10 +8,11 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from app.cli import agents, budgets, dead_letters, routing, sessions, tasks
+from app.cli import agents, budgets, dead_letters, evaluate, evaluators, routing, sessions, tasks
 from app.cli.address import Address
 from app.cli.demo import run_demo
 from app.cli.doctor import examine, print_checks
+from app.cli.evaluation_files import EvaluationOption, read_evaluation
 from app.cli.exit_codes import ExitCode, code_of_error
 from app.cli.replay import replay
 from app.cli.simulate import ScenarioOption, SeedOption, simulate, simulation_of
@@ -37,6 +38,8 @@ app = typer.Typer(
 )
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(agents.app, name="agents")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(evaluators.app, name="evaluators")
 app.add_typer(routing.app, name="routing")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(dead_letters.app, name="dead-letters")
@@ -130,6 +133,13 @@ def task(
         list[str] | None,
         typer.Option("--input", metavar="NAME=VALUE", help="Typed input, repeatable: NAME=@FILE and @FILE.json too."),
     ] = None,
+    evaluation: EvaluationOption = None,
+    budget: Annotated[
+        list[str] | None, typer.Option(metavar="LIMIT", help="Hard limit of this task, as usd=0.05; can be repeated.")
+    ] = None,
+    may_ask: Annotated[
+        bool, typer.Option("--ask", help="Wait for you instead of failing, at a limit or when no agent clearly fits.")
+    ] = False,
     server: ServerOption = None,
     api_key: KeyOption = None,
     data_dir: DataDirOption = None,
@@ -138,7 +148,12 @@ def task(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for the end, or print the id.")] = True,
 ) -> None:
     """Submit a task, follow it and print the result."""
-    submission = Submission(text_or_stdin(text), agent, session, read_input(given or ()))
+    wanted = read_evaluation(evaluation) if evaluation else None
+    limits = budgets.limits_of(budget or ())
+    if limits and may_ask:
+        limits["on_exceeded"] = "ask"
+    typed = read_input(given or ())
+    submission = Submission(text_or_stdin(text), agent, session, typed, wanted, limits, clarify=may_ask)
     manner = Manner(follow=follow, as_json=as_json, timeout=timeout)
     raise typer.Exit(run_task(Address(server, api_key, data_dir), submission, manner))
 

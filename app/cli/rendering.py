@@ -10,11 +10,13 @@ from rich.markdown import Markdown
 from rich.syntax import Syntax
 from rich.text import Text
 
+from app.agents.markdown import summarize
 from app.cli.server import Json
 from app.cli.terminal import clean
+from app.cli.verdict import print_verdict
 
 _WIDE = 200
-_COLUMNS = "{:36}  {:10} {:14} {:11}  {}"
+_COLUMNS = "{:36}  {:17} {:18} {:11}  {}"
 _STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "awaiting_approval": "yellow"}
 
 
@@ -29,7 +31,12 @@ def print_task(console: Console, task: Json) -> None:
     _line(console, "error", _error(task))
     _line(console, "waits", (task.get("hold") or {}).get("message"))
     _line(console, "cost", _cost(task))
-    _print_result(console, task.get("result") or {})
+    result = task.get("result") or task.get("result_under_review") or {}
+    _print_result(console, result)
+    if verdict := result.get("evaluation"):
+        print_verdict(console, verdict)
+    if review := task.get("review"):
+        _line(console, "review", f"{review.get('decision')} {review.get('comment') or ''}".rstrip())
 
 
 def print_tasks(console: Console, tasks: Iterable[Json]) -> None:
@@ -47,7 +54,7 @@ def print_tasks(console: Console, tasks: Iterable[Json]) -> None:
 
 def print_dead_letters(console: Console, letters: Iterable[Json]) -> None:
     """One row each, ids in full; on a terminal the message is cut to what fits."""
-    layout = "{:36}  {:11}  {:14} {:22} {:>8}  {}"
+    layout = "{:36}  {:11}  {:18} {:22} {:>8}  {}"
     _print_row(console, layout.format("task", "failed", "agent", "error", "attempts", "message"), "bold")
     for letter in letters:
         error = letter.get("error") or {}
@@ -156,7 +163,8 @@ def _cost(task: Json) -> str | None:
 def _print_result(console: Console, result: Json) -> None:
     body = clean(result.get("raw_output") or "")
     summary = clean(result.get("summary") or "")
-    if summary.strip() not in body:
+    # A summary is plain text; the sentence it was taken from may be marked up.
+    if summary.strip() not in body and summary != summarize(body):
         console.print(Text(f"\n{summary}"))
     if body:
         console.print()
@@ -181,4 +189,4 @@ def _body(console: Console, body: str, language: object) -> Text | Syntax | Mark
 
 def _line(console: Console, name: str, value: object) -> None:
     if value:
-        console.print(Text.assemble((f"{name + ':':9}", "dim"), clean(value)))
+        console.print(Text.assemble((f"{name + ':':8} ", "dim"), clean(value)))

@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from rich.text import Text
 
-from app.agents.prompt import replace_prompts
+from app.agents.prompt import replace_prompts, unknown_replacements
 from app.cli.address import Address, settings_of
 from app.cli.exit_codes import ExitCode
 from app.cli.rendering import print_json
@@ -26,7 +26,7 @@ from app.settings import load_settings
 
 if TYPE_CHECKING:
     # It loads LangGraph and the models' clients, which takes as long as everything else together.
-    from app.replay.replaying import Ending, Replayed
+    from app.replay.replaying import Ending, Replayed, Scores
 
 LARGEST_PROMPT = 256 * 1024
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
@@ -61,8 +61,9 @@ def replay(
 ) -> None:
     """Run a task again on its recorded model and tool traffic, free and the same every time, and compare.
 
-    With a changed prompt, model or agent it says what comes out differently. Exit codes: 0 the same, 1 different, 8 a
-    call was not recorded and --live was not given, 2 nothing was recorded or wrong usage.
+    An output that was evaluated is evaluated again. With a changed prompt, model or agent it says what comes out
+    differently. Exit codes: 0 the same, 1 different, 8 a call was not recorded and --live was not given, 2 nothing was
+    recorded or wrong usage.
     """
     changes = Changes(_prompts(prompt or ()), _models(model or ()), agent, live)
     if changes.agent and not changes.is_live:
@@ -104,6 +105,9 @@ def _replay(recordings: Sequence[Recording], changes: Changes, data_dir: Path | 
         live_roles=frozenset(changes.models),
     )
     replayed: list[Replayed] = asyncio.run(work)
+    if unknown := unknown_replacements():
+        # Else a misspelt name would pass for a change that changes nothing.
+        raise Invalid(f"--prompt: no agent of this task asked for a prompt named {', '.join(unknown)}")
     return replayed
 
 
@@ -152,6 +156,8 @@ def _print(one: "Replayed") -> None:
     calls = f"{one.replayed_calls} calls replayed, {one.live_calls} live, {one.unused_calls} not made again"
     out.print(Text(f"{'':9}{calls}", style="dim"))
     out.print(Text(f"{'':9}{_measured('recorded', one.then)} · {_measured('now', one.now)}", style="dim"))
+    if one.score is not None:
+        out.print(Text(f"{'':9}{_scored(one.score)}", style="bold"))
     for divergence in one.divergences:
         err.print(Text(clean(f"not recorded: {divergence.kind} call for {divergence.name or 'tools'}"), style="yellow"))
         _print_lines(divergence.diff)
@@ -173,6 +179,12 @@ def _versions(one: "Replayed") -> str:
 
 def _measured(when: str, ending: "Ending") -> str:
     return f"{when}: {ending.duration_ms:.0f} ms, {ending.tokens} tokens, ${ending.usd:.6f}"
+
+
+def _scored(score: "Scores") -> str:
+    then, now = ("none" if value is None else f"{value:.2f}" for value in (score.then, score.now))
+    difference = "" if score.then is None or score.now is None else f" ({score.now - score.then:+.2f})"
+    return f"score recorded: {then} · now: {now}{difference}"
 
 
 def _print_lines(lines: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 from app.errors import Invalid, OrchestratorError, Unavailable
 
 Json = dict[str, Any]
+_WORKFLOWS = "/v1/workflows"
 _CONNECT_SECONDS = 5.0
 # The server sends a comment every 15 s; three missing ones mean that the connection is dead.
 _READ_SECONDS = 45.0
@@ -72,6 +73,9 @@ class Server:
     async def clarify(self, task_id: str, body: Json) -> Json:
         return await self._call("POST", _path(task_id, "/clarify"), json=body)
 
+    async def review(self, task_id: str, body: Json) -> Json:
+        return await self._call("POST", _path(task_id, "/review"), json=body)
+
     async def get_task(self, task_id: str, *, wait: int = 0) -> Json:
         return await self._call("GET", _path(task_id), params={"wait": wait} if wait else {})
 
@@ -86,6 +90,12 @@ class Server:
 
     async def why(self, task_id: str) -> Json:
         return await self._call("GET", _path(task_id, "/why"))
+
+    async def list_artifacts(self, task_id: str) -> Json:
+        return await self._call("GET", _path(task_id, "/artifacts"))
+
+    async def download_artifact(self, task_id: str, sha256: str) -> bytes:
+        return (await self._answer("GET", _path(task_id, f"/artifacts/{quote(sha256, safe='')}"))).content
 
     async def list_effects(self, task_id: str) -> Json:
         return await self._call("GET", _path(task_id, "/effects"))
@@ -133,6 +143,22 @@ class Server:
     async def delete_budget(self, scope: str, name: str) -> Json:
         return await self._call("DELETE", _budget_path(scope, name))
 
+    async def validate_workflow(self, text: str) -> Json:
+        return await self._call("POST", f"{_WORKFLOWS}/validate", **_yaml(text))
+
+    async def put_workflow(self, text: str, *, expected: str | None = None) -> Json:
+        """The version that the text is now; ``expected`` is the digest of the current one."""
+        return await self._call("POST", _WORKFLOWS, **_yaml(text, {"If-Match": f'"{expected}"'} if expected else {}))
+
+    async def list_workflows(self, filters: Mapping[str, str | int]) -> Json:
+        return await self._call("GET", _WORKFLOWS, params=dict(filters))
+
+    async def get_workflow(self, reference: str, *, digest: str | None = None) -> Json:
+        return await self._call("GET", _workflow_path(reference), params={"version": digest} if digest else {})
+
+    async def delete_workflow(self, reference: str) -> Json:
+        return await self._call("DELETE", _workflow_path(reference))
+
     async def usage(self, filters: Mapping[str, str]) -> Json:
         return await self._call("GET", "/v1/usage", params=dict(filters))
 
@@ -160,13 +186,17 @@ class Server:
                 raise NoEventStream(str(error)) from error
 
     async def _call(self, method: str, path: str, **options: Any) -> Json:
+        response = await self._answer(method, path, **options)
+        return {} if response.status_code == 204 else _object(response)
+
+    async def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = await self._client.request(method, path, **options)
         except httpx.TransportError as error:
             raise unreachable(self.url, error) from error
         if response.is_error:
             raise _problem(response)
-        return {} if response.status_code == 204 else _object(response)
+        return response
 
 
 def unreachable(url: str, error: Exception) -> ServerUnreachable:
@@ -197,6 +227,15 @@ def _session_path(session_id: str) -> str:
 
 def _budget_path(scope: str, name: str) -> str:
     return f"/v1/budgets/{quote(scope, safe='')}/{quote(name, safe='')}"
+
+
+def _workflow_path(reference: str) -> str:
+    return f"{_WORKFLOWS}/{quote(reference, safe='')}"
+
+
+def _yaml(text: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """JSON is YAML as well, so that the file's name need not say which it is."""
+    return {"content": text.encode(), "headers": {"Content-Type": "application/yaml", **(headers or {})}}
 
 
 def _object(response: httpx.Response) -> Json:

@@ -24,10 +24,20 @@ class Submission:
     agent: str | None = None
     session_id: str | None = None
     given: Json = field(default_factory=dict)
+    evaluation: Json | None = None
+    budget: Json = field(default_factory=dict)
+    clarify: bool = False
 
     @property
     def body(self) -> Json:
-        optional = {"agent": self.agent, "session_id": self.session_id, "input": self.given}
+        optional = {
+            "agent": self.agent,
+            "session_id": self.session_id,
+            "input": self.given,
+            "evaluation": self.evaluation,
+            "budget": self.budget,
+            "clarify": self.clarify,
+        }
         return {"task": self.text} | {name: value for name, value in optional.items() if value}
 
 

@@ -1,7 +1,7 @@
-"""`orchestrate tasks`: list, show, cancel, retry, what a task did outside, and why it waits."""
+"""`orchestrate tasks`: list, show, cancel, retry, review, what a task made or did outside, and why it waits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,8 @@ from app.cli.terminal import clean, err, out
 from app.errors import Invalid
 
 app = typer.Typer(
-    no_args_is_help=True, help="List, show, cancel and retry tasks, ask why one waits or what it did outside."
+    no_args_is_help=True,
+    help="List, show, cancel and retry tasks, download what they made, ask why one waits or what it did outside.",
 )
 
 ServerOption = Annotated[str | None, typer.Option("--server", help="URL of the API. Variable: ORCHESTRATE_URL.")]
@@ -133,6 +134,24 @@ def clarify(
 
 
 @app.command()
+def review(
+    task_id: TaskId,
+    accept: Annotated[bool | None, typer.Option("--accept/--reject", help="What you decided.")] = None,
+    comment: Annotated[str | None, typer.Option(help="Why; kept with the task.")] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Accept or reject an output that did not pass its evaluation and waits for somebody to look at it."""
+    if accept is None:
+        raise Invalid("give either --accept or --reject")
+    body: Json = {"decision": "accept" if accept else "reject", "comment": comment}
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.review(task_id, body))
+    _print_answer(answer, as_json=as_json, otherwise=f"{task_id} goes on")
+
+
+@app.command()
 def why(
     task_id: TaskId,
     server: ServerOption = None,
@@ -143,6 +162,58 @@ def why(
     """Say in plain words what a task waits for."""
     answer = ask(Address(server, api_key, data_dir), lambda asked: asked.why(task_id))
     _print_answer(answer, as_json=as_json, otherwise="the server gave no reason; see --json")
+
+
+@app.command()
+def artifacts(
+    task_id: TaskId,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Download them into this folder; nothing is overwritten.")
+    ] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the files of a task's result, such as charts, or download them."""
+    address = Address(server, api_key, data_dir)
+    found = ask(address, lambda asked: asked.list_artifacts(task_id))
+    items = found.get("items") or ()
+    if save is not None:
+        _save(items, asyncio.run(_download(address, task_id, items)), save)
+    if as_json:
+        print_json(out, found)
+    elif not items:
+        err.print(Text("the task's result has no files", style="dim"))
+    else:
+        _print_artifacts(items, save)
+
+
+def _print_artifacts(items: Iterable[Json], save: Path | None) -> None:
+    for artifact in items:
+        place = str(save / _file_name(artifact)) if save is not None else artifact.get("name")
+        out.print(Text(clean(f"{place} - {artifact.get('size')} bytes, {artifact.get('sha256')}")))
+
+
+async def _download(address: Address, task_id: str, items: Iterable[Json]) -> list[bytes]:
+    async with address.connect() as server:
+        return [await server.download_artifact(task_id, str(artifact.get("sha256"))) for artifact in items]
+
+
+def _save(items: Iterable[Json], contents: Iterable[bytes], folder: Path) -> None:
+    for artifact, content in zip(items, contents, strict=True):
+        path = folder / _file_name(artifact)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as file:
+                file.write(content)
+        except OSError as error:
+            raise Invalid(f"--save: {path}: {error.strerror}") from error
+
+
+def _file_name(artifact: Json) -> str:
+    """Its name without any folder, whatever the server says."""
+    return Path(str(artifact.get("name"))).name or "artifact"
 
 
 @app.command()

@@ -15,9 +15,9 @@ from app.deadletters.schemas import (
     RedriveResponse,
 )
 from app.deadletters.service import DeadLetterService
-from app.http.idempotency import IdempotencyKey
 from app.http.openapi import responses, writing
-from app.http.pagination import Cursor, PageQuery, encode_cursor, page_meta
+from app.http.pagination import Cursor, encode_cursor, page_meta
+from app.http.parameters import IdempotencyKey, PageQuery
 from app.http.timestamps import check_span, in_utc
 from app.identity.authentication import CurrentPrincipal
 from app.tasks.models import agent_of

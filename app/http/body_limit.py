@@ -1,6 +1,12 @@
-"""Request bodies are bounded in size, time and depth, and are JSON, before any route sees them."""
+"""Request bodies are bounded in size, time and depth, and are JSON, before any route sees them.
+
+A few routes take documents instead, which people write and which their own reader checks, with lines and columns.
+"""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +15,7 @@ from app.http.json_text import check_json
 
 MAX_JSON_DEPTH = 32
 READ_TIMEOUT = 30.0
+JSON = "application/json"
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -30,6 +37,17 @@ class SlowBody(OrchestratorError):
     title = "Body not received in time"
 
 
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The bodies of one path that are handed on unread, if they are neither too large nor of another media type."""
+
+    max_bytes: int
+    media_types: tuple[str, ...]
+
+
+NO_DOCUMENTS: Mapping[str, Documents] = MappingProxyType({})
+
+
 class BodyLimit:
     """Reads the whole body (it is small by definition), checks it, and hands it on in one piece.
 
@@ -37,35 +55,48 @@ class BodyLimit:
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_bytes: int, max_depth: int = MAX_JSON_DEPTH, read_timeout: float = READ_TIMEOUT
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        documents: Mapping[str, Documents] = NO_DOCUMENTS,
+        max_depth: int = MAX_JSON_DEPTH,
+        read_timeout: float = READ_TIMEOUT,
     ) -> None:
+        """``documents`` says by path which bodies are not checked as JSON here."""
         self._app = app
         self._max_bytes = max_bytes
+        self._documents = documents
         self._max_depth = max_depth
         self._read_timeout = read_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _may_have_body(scope):
-            body = await self._read(scope, receive)
+            documents = self._documents.get(scope["path"])
+            body = await self._read(scope, receive, documents.max_bytes if documents else self._max_bytes)
             if body is None:
                 return
             if body:
-                _check_media_type(scope)
-                check_json(body, max_depth=self._max_depth)
+                self._check(body, scope, documents)
             receive = _replayed(body, receive)
         await self._app(scope, receive, send)
 
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+    def _check(self, body: bytes, scope: Scope, documents: Documents | None) -> None:
+        _check_media_type(scope, documents.media_types if documents else (JSON,))
+        if documents is None:
+            check_json(body, max_depth=self._max_depth)
+
+    async def _read(self, scope: Scope, receive: Receive, max_bytes: int) -> bytes | None:
         """None when the client went away."""
-        if _announced_length(scope) > self._max_bytes:
-            raise self._too_large()
+        if _announced_length(scope) > max_bytes:
+            raise _too_large(max_bytes)
         try:
             async with asyncio.timeout(self._read_timeout):
-                return await self._collect(receive)
+                return await self._collect(receive, max_bytes)
         except TimeoutError:
             raise SlowBody("the request body did not arrive in time") from None
 
-    async def _collect(self, receive: Receive) -> bytes | None:
+    async def _collect(self, receive: Receive, max_bytes: int) -> bytes | None:
         chunks: list[bytes] = []
         size, is_complete = 0, False
         while not is_complete:
@@ -74,14 +105,15 @@ class BodyLimit:
                 return None
             chunk = message.get("body", b"")
             size += len(chunk)
-            if size > self._max_bytes:
-                raise self._too_large()
+            if size > max_bytes:
+                raise _too_large(max_bytes)
             chunks.append(chunk)
             is_complete = not message.get("more_body", False)
         return b"".join(chunks)
 
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the body has more than {self._max_bytes} bytes", max_bytes=self._max_bytes)
+
+def _too_large(max_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the body has more than {max_bytes} bytes", max_bytes=max_bytes)
 
 
 def _may_have_body(scope: Scope) -> bool:
@@ -101,12 +133,13 @@ def _announced_length(scope: Scope) -> int:
     return int(announced)
 
 
-def _check_media_type(scope: Scope) -> None:
+def _check_media_type(scope: Scope, wanted: tuple[str, ...]) -> None:
     media_type, _, parameters = _header(scope, b"content-type").lower().partition(";")
-    if media_type.strip() != "application/json":
-        raise UnsupportedMediaType("send JSON with Content-Type: application/json")
+    if media_type.strip() not in wanted:
+        kind = "JSON" if wanted == (JSON,) else "a document"
+        raise UnsupportedMediaType(f"send {kind} with Content-Type: {' or '.join(wanted)}")
     if "charset" in parameters and "utf-8" not in parameters:
-        raise UnsupportedMediaType("send JSON as UTF-8")
+        raise UnsupportedMediaType("send it as UTF-8")
     if _header(scope, b"content-encoding").lower() not in {"", "identity"}:
         raise UnsupportedMediaType("send the body without Content-Encoding")
 

@@ -2,18 +2,14 @@
 
 import hashlib
 import json
-import re
 from datetime import timedelta
-from typing import Annotated, Any
-
-from fastapi import Depends, Header
+from typing import Any
 
 from app.clock import Clock, utc_now
 from app.database.idempotency import Reservation, Reservations
 from app.errors import Invalid
 
 LIFETIME = timedelta(hours=24)
-_KEY = re.compile(r"[ -~]{1,255}")
 
 
 class IdempotencyKeyReused(Invalid):
@@ -21,23 +17,6 @@ class IdempotencyKeyReused(Invalid):
 
     code = "IDEMPOTENCY_KEY_REUSED"
     title = "Idempotency key reused"
-
-
-async def idempotency_key(
-    header: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            description="Same key and body within 24 h: the first answer again. 1 to 255 printable ASCII characters.",
-        ),
-    ] = None,
-) -> str | None:
-    if header is not None and not _KEY.fullmatch(header):
-        raise Invalid("Idempotency-Key takes 1 to 255 printable ASCII characters", field="Idempotency-Key")
-    return header
-
-
-IdempotencyKey = Annotated[str | None, Depends(idempotency_key)]
 
 
 def body_digest(body: Any) -> str:

@@ -16,6 +16,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Tasks", "description": "Natural-language tasks: submit, follow, steer."},
     {"name": "Sessions", "description": "Conversations: what was said, what is remembered."},
     {"name": "Agents", "description": "Who does the tasks: what each agent takes and gives."},
+    {"name": "Evaluators", "description": "What installed packages can check an output for."},
     {"name": "Dead letters", "description": "Tasks that failed for good: read, re-drive."},
     {"name": "Budgets", "description": "Hard limits on what tenants, agents and sessions consume."},
     {"name": "System", "description": "Metrics and health."},

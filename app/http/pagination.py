@@ -6,17 +6,13 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
 from app.errors import Invalid
 
-MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 20
-# Skipping costs the store as much as reading; a cursor costs nothing.
-MAX_DEPTH = 10_000
 _MAX_CURSOR = 512
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -82,23 +78,6 @@ class PageParams:
     @property
     def skip(self) -> int:
         return 0 if self.after else (self.page - 1) * self.page_size
-
-
-async def page_params(
-    page: Annotated[int | None, Query(ge=1, description="Page number, from 1.")] = None,
-    page_size: Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Entries per page.")] = DEFAULT_PAGE_SIZE,
-    cursor: Annotated[str | None, Query(description="`next_cursor` of the last answer, instead of `page`.")] = None,
-) -> PageParams:
-    if cursor is not None:
-        if page is not None:
-            raise Invalid("give page or cursor, not both", field="cursor")
-        return PageParams(page_size=page_size, after=decode_cursor(cursor))
-    if (page or 1) * page_size > MAX_DEPTH:
-        raise Invalid(f"pages end at entry {MAX_DEPTH}; go on with next_cursor of the last answer", field="page")
-    return PageParams(page=page or 1, page_size=page_size)
-
-
-PageQuery = Annotated[PageParams, Depends(page_params)]
 
 
 class PageMeta(BaseModel):

@@ -1,13 +1,13 @@
 """The layers every request passes, from the outside in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from app.http.body_limit import BodyLimit
+from app.http.body_limit import NO_DOCUMENTS, BodyLimit, Documents
 from app.http.client_address import ClientAddresses
 from app.http.problems import ProblemEdge, install_problem_handlers
 from app.http.rate_limit import RateLimit, RateLimiter
@@ -16,6 +16,7 @@ from app.observability.metrics import Metrics
 from app.settings import Settings
 
 _EXPOSED = [
+    "ETag",
     "Idempotent-Replayed",
     "Location",
     "Preference-Applied",
@@ -35,6 +36,7 @@ def install_http(
     limiter: RateLimiter,
     addresses: ClientAddresses,
     authentication: Callable[[ASGIApp], ASGIApp],
+    documents: Mapping[str, Documents] = NO_DOCUMENTS,
 ) -> None:
     """Wrap ``app``: context, CORS, errors, authentication, rate limit, body limit.
 
@@ -48,7 +50,7 @@ def install_http(
         Middleware(ProblemEdge),
         Middleware(authentication),
         Middleware(RateLimit, limiter=limiter, addresses=addresses),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, documents=documents),
     ]
     for layer in reversed(layers):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -248,18 +249,27 @@ class JobRunner:
         return AttemptTimeout(f"attempt {job.attempt} took longer than {self._attempt_timeout.total_seconds():g} s")
 
     async def _settle(self, running: RunningJob, outcome: Outcome) -> None:
+        evidence = running.attempt.evidence
         try:
-            written = await self._write(running, outcome, running.attempt.evidence)
+            written = await self._write(running, outcome, evidence)
         except Exception as error:  # whatever the store cannot hold must not leave the job without an end
             log.exception("job.outcome_refused_by_store")
             reason = f"the outcome could not be stored ({type(error).__name__})"
             outcome = Failed(JobError(type=ExecutionError.code, message=reason))
-            written = await self._write(running, outcome, Evidence())
+            written = await self._write_without(running, outcome, evidence)
         if written:
             self._on_settled(running.job, outcome)
             if isinstance(outcome, Deferred):
                 # Given back before the job was put aside, the permit would have found nobody who waits for it.
                 await self._dispatcher.start_waiting(outcome.permit)
+
+    async def _write_without(self, running: RunningJob, outcome: Outcome, evidence: Evidence) -> bool:
+        """Without what was appended, since that grows; without any evidence if even that is refused."""
+        try:
+            return await self._write(running, outcome, replace(evidence, appended={}))
+        except Exception:  # the store refused what is left as well
+            log.exception("job.evidence_refused_by_store")
+            return await self._write(running, outcome, Evidence())
 
     async def _write(self, running: RunningJob, outcome: Outcome, evidence: Evidence) -> bool:
         give_up_at = self._clock() + self._lease

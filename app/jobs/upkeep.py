@@ -1,6 +1,7 @@
 """The periodic work of the kernel: one worker process at a time does it; any other takes over when that one dies."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -24,12 +25,22 @@ def lock_lease(interval: timedelta) -> timedelta:
 class Upkeep:
     """Does its chores in order, again and again, while this process holds the lock."""
 
-    def __init__(self, lock: StoreLock, chores: Sequence[Chore], *, stand_in: Chore, interval: timedelta) -> None:
+    def __init__(
+        self,
+        lock: StoreLock,
+        chores: Sequence[Chore],
+        *,
+        stand_in: Chore,
+        interval: timedelta,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """``stand_in`` is done while it is another process's turn, by each of the others."""
         self._lock = lock
         self._chores = chores
         self._stand_in = stand_in
         self._interval = interval
+        self._monotonic = monotonic
+        self._held_until = float("-inf")
 
     async def run_for_ever(self) -> None:
         pause = self._interval
@@ -43,7 +54,7 @@ class Upkeep:
         try:
             for chore in self._chores:
                 # Before each, so that a long chore does not leave the next one to run beside another process's.
-                if not await self._lock.acquire():
+                if not await self._holds_lock():
                     await self._stand_in()
                     return False
                 await chore()
@@ -51,6 +62,15 @@ class Upkeep:
             log.warning("upkeep.interrupted", error_type=error.code)
         except Exception:  # a background loop: the next round may go better, and must take place
             log.exception("upkeep.crashed")
+        return True
+
+    async def _holds_lock(self) -> bool:
+        # The lock outlives several intervals, so that one write is enough for the short chores of a round.
+        now = self._monotonic()
+        if now >= self._held_until:
+            if not await self._lock.acquire():
+                return False
+            self._held_until = now + self._interval.total_seconds()
         return True
 
     async def close(self) -> None:

@@ -23,7 +23,8 @@ CONTEXT_FULL = "model_context_window_exceeded"
 
 
 def text_of(answer: AIMessage) -> str:
-    return str(answer.text)
+    """Half of a surrogate pair, which a provider's JSON may hold and nothing here can store, becomes a `?`."""
+    return str(answer.text).encode(errors="replace").decode()
 
 
 def usage_of(answer: AIMessage) -> TokenUsage:
@@ -32,7 +33,7 @@ def usage_of(answer: AIMessage) -> TokenUsage:
         return NO_USAGE
     read: Mapping[str, Any] = reported.get("input_token_details") or {}
     said: Mapping[str, Any] = reported.get("output_token_details") or {}
-    return TokenUsage(
+    return TokenUsage.reported(
         reported["input_tokens"],
         reported["output_tokens"],
         reported["total_tokens"],

@@ -100,6 +100,7 @@ def translate(error: Exception, call: Call, *, now: datetime) -> ModelCallError:
 def _from_status(error: anthropic.APIStatusError, call: Call, now: datetime) -> ModelCallError:
     status = error.status_code
     if status == 200:
-        status = _STATUS.get(error.type, 500) if error.type else 500
+        # What stands in a body may be anything.
+        status = _STATUS.get(error.type, 500) if isinstance(error.type, str) else 500
     cause = Cause.CONTEXT if isinstance(error, ContextOverflowError) else _CAUSES.get(status)
     return from_status(status, error.response.headers, call, now=now, cause=cause)

@@ -20,6 +20,7 @@ from app.llm.errors import LlmAuth
 from app.llm.messages import Asked, Completion, M, Message, OnToken, Structured
 from app.llm.provider_errors import Call
 from app.llm.providers import Chains, Provider, chains_of, models_in, providers_of
+from app.llm.tls import trusted_certificates
 from app.llm.token_stream import stream_answer
 from app.llm.usage import ModelRole
 from app.model_names import ModelRef
@@ -159,7 +160,7 @@ class ChatModels:
 
 def create_pool(transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.AsyncClient:
     # No redirects: a key in a header of its own would go along to another host.
-    return DefaultAsyncHttpxClient(follow_redirects=False, transport=transport)
+    return DefaultAsyncHttpxClient(follow_redirects=False, transport=transport, verify=trusted_certificates())
 
 
 def _wire(messages: Sequence[Message]) -> list[tuple[str, str]]:

@@ -91,4 +91,4 @@ def translate(error: Exception, call: Call, *, now: datetime) -> ModelCallError:
 def _usage_of(reported: CompletionUsage | None) -> TokenUsage:
     if reported is None:
         return NO_USAGE
-    return TokenUsage(reported.prompt_tokens, reported.completion_tokens, reported.total_tokens)
+    return TokenUsage.reported(reported.prompt_tokens, reported.completion_tokens, reported.total_tokens)

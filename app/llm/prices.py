@@ -1,7 +1,9 @@
 """What a call cost, from the price table that `genai-prices` ships. Never asks the network for newer prices."""
 
+import time
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
 
 from genai_prices import Usage, calc_price
@@ -11,6 +13,8 @@ from app.model_names import BUILT_IN, ModelRef, parse_model
 from app.model_settings import ModelPrice
 
 MILLION = Decimal(1_000_000)
+MINUTE = 60
+MOST_REMEMBERED = 1024
 NO_OVERRIDES: Mapping[ModelRef, ModelPrice] = MappingProxyType({})
 
 
@@ -27,7 +31,7 @@ class Prices:
         except ValueError:
             return None
         override = self._overrides.get(asked)
-        return _listed(asked, usage) if override is None else _priced(override, usage)
+        return _listed(asked, usage, time.time() // MINUTE) if override is None else _priced(override, usage)
 
     def total(self, usage_by_model: Mapping[str, TokenUsage]) -> float:
         """The sum over models; one without a known price counts as nothing."""
@@ -37,7 +41,9 @@ class Prices:
         return self.estimate(model, TokenUsage()) is not None
 
 
-def _listed(asked: ModelRef, usage: TokenUsage) -> float | None:
+# One call's usage is priced for the budget, the run and the task; some prices depend on the time of day.
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _listed(asked: ModelRef, usage: TokenUsage, minute: float) -> float | None:  # noqa: ARG001
     counted = Usage(
         input_tokens=usage.prompt,
         output_tokens=usage.completion,

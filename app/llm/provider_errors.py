@@ -159,7 +159,7 @@ def _number(text: str | None) -> float | None:
 def _until(date: str, now: datetime) -> timedelta | None:
     try:
         moment = parsedate_to_datetime(date)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(aware - now, timedelta())

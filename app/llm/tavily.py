@@ -20,6 +20,7 @@ from app.clock import utc_now
 from app.llm.errors import SearchError, SearchRejected, SearchUnavailable
 from app.llm.provider_errors import retry_after
 from app.llm.search import NoSearch, SearchResult, WebSearch
+from app.llm.tls import trusted_certificates
 from app.settings import SearchProvider, Settings
 
 TAVILY = "https://api.tavily.com"
@@ -57,7 +58,7 @@ class TavilySearch:
         # Without a key the client silently turns to Tavily's public keyless mode.
         if not api_key.get_secret_value().strip():
             raise SearchRejected("no search key: set TAVILY_API_KEY or WEB_SEARCH_PROVIDER=none")
-        self._http = http_client or httpx.AsyncClient(base_url=base_url or TAVILY)
+        self._http = http_client or httpx.AsyncClient(base_url=base_url or TAVILY, verify=trusted_certificates())
         self._http.event_hooks["response"].append(_heed_rate_limit)
         self._client = AsyncTavilyClient(api_key=api_key.get_secret_value(), client=self._http)
         self._timeout = timeout.total_seconds()

@@ -95,10 +95,15 @@ def _payload(client: BaseChatOpenAI, messages: Prompt, options: Mapping[str, Any
     )
 
 
+def _asking(calls: Any, *, messages: Sequence[Any], **payload: Any) -> Any:
+    # As a part of the body that the SDK passes on as it is: it would look at each message for fields to rename.
+    return calls.with_streaming_response.create(messages=(), extra_body={"messages": messages}, **payload)
+
+
 async def _stream_openai(calls: Any, payload: dict[str, Any], on_token: OnToken, model: str) -> AIMessage:
     pieces = _Pieces()
     try:
-        async with calls.with_streaming_response.create(**payload) as response:
+        async with _asking(calls, **payload) as response:
             received = response.iter_bytes()
             async for data in _events(received, model):
                 if text := pieces.take(_chunk(data, model)):

@@ -45,10 +45,14 @@ class RecordedMessage(_Record):
 
 
 class RecordedError(_Record):
-    """``type`` is the stable code of the error, as in a task's `error`."""
+    """``type`` is the stable code of the error, as in a task's `error`, and ``kind`` the class, of which several share
+    a code. ``output`` is what a tool said that failed.
+    """
 
     type: str
     message: str
+    kind: str | None = None
+    output: str | None = None
 
 
 class RecordedCall(_Record):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from app import errors
 from app.agents.base import AgentTools
 from app.agents.tools import errors as tool_errors
 from app.agents.tools.models import SideEffect, ToolDescription, ToolResult
@@ -25,7 +26,7 @@ from app.replay.tape import complete_call, describe_call, effect_call, search_ca
 T = TypeVar("T")
 LINES_OF_CONTEXT = 2
 LONGEST_DIFF = 60
-_MODULES = (llm_errors, tool_errors, effect_errors)
+_MODULES = (llm_errors, tool_errors, effect_errors, errors)
 
 
 class Diverged(ExecutionError):
@@ -216,8 +217,16 @@ class PlayedEffects:
 
 def failure_of(error: RecordedError) -> ExecutionError:
     """The error as an agent would have met it."""
-    known = next((kind for module in _MODULES for kind in vars(module).values() if _has_code(kind, error.type)), None)
-    return known(error.message) if known else RecordedFailure(error.message, type=error.type)
+    alike: list[type[ExecutionError]] = [
+        kind for module in _MODULES for kind in vars(module).values() if _has_code(kind, error.type)
+    ]
+    if not alike:
+        return RecordedFailure(error.message, type=error.type)
+    # Of one code some are worth another try and some are not.
+    known = next((kind for kind in alike if kind.__name__ == error.kind), alike[0])
+    if issubclass(known, tool_errors.ToolFailed):
+        return known(error.message, output=error.output or "")
+    return known(error.message)
 
 
 def _has_code(kind: Any, code: str) -> bool:

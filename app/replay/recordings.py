@@ -43,7 +43,7 @@ class Recorder:
             async with asyncio.timeout(LONGEST_PUT):
                 packed = await _packed(recording)
                 kept = await self._store.put(place_of(tenant_id, recording.task_id), packed, MEDIA_TYPE)
-        except (OrchestratorError, TimeoutError) as error:
+        except (OrchestratorError, TimeoutError, ValueError) as error:
             log.warning("recording.not_kept", error_type=type(error).__name__)
             return None
         return {"attempt": recording.attempt, "sha256": kept.sha256, "size": kept.size, "runs": len(recording.runs)}

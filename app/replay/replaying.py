@@ -3,8 +3,8 @@
 import difflib
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.agents.base import AgentOutput, AgentRequest, AgentTools
@@ -13,17 +13,22 @@ from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
 from app.errors import Invalid, NotFound, OrchestratorError
+from app.governance.evaluation.evaluator import Evaluator
+from app.governance.evaluation.models import EVALUATION, EVALUATOR_ROLE, subject_of
 from app.llm.messages import Chat, Message
 from app.llm.search import WebSearch
 from app.llm.usage import ModelRole
 from app.replay.models import RecordedError, RecordedRequest, RecordedRun, Recording
 from app.replay.player import Divergence, Player
 from app.replay.tape import output_as_json, routed
+from app.setting_evaluation import EvaluationPolicy
 
 ROUTER, EXECUTOR = "router", "executor"
 REPLAYED_ROLES = (ROUTER, EXECUTOR)
 LINES_OF_CONTEXT = 3
 _SECOND_MS = 1000
+# What is done again with the tools it is given, as what is compared.
+Work = Callable[[AgentTools], Awaitable[Any]]
 
 
 class NothingRecorded(NotFound):
@@ -62,8 +67,19 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Scores:
+    """Of the executor's output, as it was recorded and now; None when there was no verdict."""
+
+    then: float | None
+    now: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Replayed:
-    """One run, then and now. ``differences`` are unified diffs by member of the output; empty when it is the same."""
+    """One run, then and now. ``differences`` are unified diffs by member of the output; empty when it is the same.
+
+    Only the evaluator's has a ``score``.
+    """
 
     agent_role: str
     agent_name: str
@@ -74,6 +90,7 @@ class Replayed:
     live_calls: int
     unused_calls: int
     divergences: tuple[Divergence, ...]
+    score: Scores | None = None
     differences: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -88,17 +105,24 @@ class Replayed:
 class Replay:
     """Of one task, from the recordings of its attempts, oldest first."""
 
-    def __init__(self, recordings: Sequence[Recording], registry: Registry, peer: PeerAgent) -> None:
+    def __init__(
+        self, recordings: Sequence[Recording], registry: Registry, peer: PeerAgent, evaluator: Evaluator
+    ) -> None:
         self._runs = [run for recording in recordings for run in recording.runs]
         self._registry = registry
         self._peer = peer
+        self._evaluator = evaluator
 
     async def run(self, change: Change = Change()) -> list[Replayed]:
-        """The router's last run, if it was recorded, and the executor's. Raises `NothingRecorded` or `Invalid`."""
+        """The router's last run, if it was recorded, the executor's, and the verdict on what that gives now.
+
+        Raises `NothingRecorded` or `Invalid`.
+        """
         roles = [EXECUTOR] if change.agent else [role for role in REPLAYED_ROLES if self._last(role)]
         if not any(self._last(role) for role in roles):
             raise NothingRecorded("no run of an agent that asked a model or a tool was recorded for this task")
-        return [await self._replay(role, change) for role in roles]
+        replayed = [await self._replay(role, change) for role in roles]
+        return [*replayed, *await self._judge(replayed[-1], change)]
 
     def _last(self, role: str) -> RecordedRun | None:
         of_role = [run for run in self._runs if run.agent_role == role and run.request is not None]
@@ -112,7 +136,39 @@ class Replay:
             raise NothingRecorded(f"no run of the {role} was recorded for this task")
         if played.is_cut:
             raise NothingRecorded(f"the recording of the {role} is cut: raise RECORDING_MAX_BYTES for such tasks")
-        name = change.agent or played.agent_name
+        name, asked = change.agent or played.agent_name, _request(played.request)
+
+        async def work(tools: AgentTools) -> Any:
+            return output_as_json(await self._produce(role, name, asked, tools))
+
+        return await self._play(played, name, self._version(role, name), change, work)
+
+    async def _judge(self, executed: Replayed, change: Change) -> list[Replayed]:
+        """What the recorded evaluation makes of what came out now; empty when none was recorded or nothing came out."""
+        verdict = self._verdict_on_last() if executed.agent_role == EXECUTOR else None
+        if verdict is None or verdict.request is None or executed.now.output is None:
+            return []
+        # A policy has one member more than a request.
+        wanted = EvaluationPolicy.model_validate(verdict.request.inputs[EVALUATION])
+        subject = subject_of(verdict.request.text, executed.now.output)
+
+        async def work(tools: AgentTools) -> Any:
+            return (await self._evaluator.evaluate(wanted, subject, tools.chat)).as_json()
+
+        recorded = verdict.model_copy(update={"output": (verdict.output or {}).get("data")})
+        replayed = await self._play(recorded, verdict.agent_name, None, change, work)
+        return [replace(replayed, score=Scores(_score(replayed.then), _score(replayed.now)))]
+
+    def _verdict_on_last(self) -> RecordedRun | None:
+        """The evaluation of what the executor gave last, unless it is cut."""
+        executed = self._last(EXECUTOR)
+        place = next((place for place, run in enumerate(self._runs) if run is executed), len(self._runs))
+        later = (run for run in self._runs[place + 1 :] if run.agent_role in (EXECUTOR, EVALUATOR_ROLE))
+        following = next(later, None)
+        is_usable = following is not None and following.agent_role == EVALUATOR_ROLE and not following.is_cut
+        return following if is_usable else None
+
+    async def _play(self, played: RecordedRun, name: str, version: str | None, change: Change, work: Work) -> Replayed:
         others = [run for run in self._runs if run is not played and run.agent_name == played.agent_name]
         meter = change.live.new_meter() if change.live else Meter()
         player = Player(
@@ -121,7 +177,7 @@ class Replay:
             live_roles=change.live.roles if change.live else (),
             fills_gaps=change.live is not None and change.live.answers_the_rest,
         )
-        now = await self._end_of(role, name, played.request, player, meter)
+        now = await _end_of(work, player, meter)
         then = Ending(
             _plain(played.output) if played.output else None,
             played.error,
@@ -130,30 +186,17 @@ class Replay:
             played.duration_ms,
         )
         return Replayed(
-            role,
+            played.agent_role,
             name,
-            (played.agent_version, self._version(role, name)),
+            (played.agent_version, version),
             then,
             now,
             player.replayed,
             player.asked_live,
             player.unused,
             tuple(player.divergences),
-            differences_of(then, now),
+            differences=differences_of(then, now),
         )
-
-    async def _end_of(self, role: str, name: str, recorded: RecordedRequest, player: Player, meter: Meter) -> Ending:
-        began = time.monotonic()
-        output, error = None, None
-        try:
-            produced = await self._produce(role, name, _request(recorded), player.tools)
-            output = _plain(output_as_json(produced))
-        except OrchestratorError as failure:
-            if isinstance(failure, Invalid | NotFound):
-                raise
-            error = RecordedError(type=failure.details.get("type", failure.code), message=failure.message)
-        duration = round((time.monotonic() - began) * _SECOND_MS, 1)
-        return Ending(output, error, meter.usd, meter.usage.total, duration)
 
     async def _produce(self, role: str, name: str, request: AgentRequest, tools: AgentTools) -> AgentOutput:
         if role == ROUTER:
@@ -167,6 +210,23 @@ class Replay:
 
     def _version(self, role: str, name: str) -> str | None:
         return None if role == ROUTER else self._registry.get_agent(name).version
+
+
+async def _end_of(work: Work, player: Player, meter: Meter) -> Ending:
+    began = time.monotonic()
+    output, error = None, None
+    try:
+        output = _plain(await work(player.tools))
+    except OrchestratorError as failure:
+        if isinstance(failure, Invalid | NotFound):
+            raise
+        error = RecordedError(type=failure.details.get("type", failure.code), message=failure.message)
+    duration = round((time.monotonic() - began) * _SECOND_MS, 1)
+    return Ending(output, error, meter.usd, meter.usage.total, duration)
+
+
+def _score(ending: Ending) -> float | None:
+    return ending.output["score"] if ending.output else None
 
 
 def differences_of(then: Ending, now: Ending) -> dict[str, tuple[str, ...]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from app.agents.base import AgentOutput, AgentRequest, AgentTools
+from app.agents.tools.errors import ToolFailed
 from app.agents.tools.models import Toolbox, ToolDescription, ToolResult
 from app.effects.tool import Effects, Fire, NoEffects, Performed
 from app.errors import OrchestratorError
@@ -42,6 +43,12 @@ class Tape:
     output: dict[str, Any] | None = None
     agent_version: str | None = None
     is_cut: bool = False
+    is_wanted: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """A run that called nobody is not, unless it is wanted for what it came to."""
+        return bool(self.calls) or self.is_wanted
 
     def around(self, tools: AgentTools) -> AgentTools:
         """The same tools, recorded. They belong outside of whatever answers, counts or retries a call."""
@@ -59,21 +66,24 @@ class Tape:
     def begin(self, request: AgentRequest, *, version: str | None = None) -> None:
         self.agent_version = version
         self.request = RecordedRequest(
-            text=self.mask(request.text),
+            text=masked_data(request.text, self.mask),
             session_id=request.session_id,
-            inputs=dict(request.inputs),
-            feedback=request.feedback,
+            inputs=masked_data(dict(request.inputs), self.mask),
+            feedback=masked_data(request.feedback, self.mask),
             history=self.masked(request.history),
         )
 
     def end(self, output: AgentOutput) -> None:
-        self.output = output_as_json(output)
+        if self.is_kept:
+            self.output = masked_data(output_as_json(output), self.mask)
 
     def masked(self, messages: Sequence[Message]) -> tuple[RecordedMessage, ...]:
-        return as_recorded([Message(one.role, self.mask(str(one.content))) for one in messages])
+        return as_recorded([Message(one.role, masked_data(str(one.content), self.mask)) for one in messages])
 
     def note(self, call: RecordedCall) -> None:
         """Keep it if there is room. From the first that there is none for nothing is kept: no gap goes unseen."""
+        known = {"asked": masked_data(call.asked, self.mask), "response": masked_data(call.response, self.mask)}
+        call = call.model_copy(update=known)
         self.room -= _length(call)
         if self.room < 0:
             self.is_cut = True
@@ -86,10 +96,14 @@ class Tape:
         try:
             answer = await work
         except OrchestratorError as error:
-            self.note(_ended(call, began, error=RecordedError(type=error.code, message=self.mask(error.message))))
+            self.note(_ended(call, began, error=self._failure(error)))
             raise
         self.note(_ended(call, began, **response_of(answer)))
         return answer
+
+    def _failure(self, error: OrchestratorError) -> RecordedError:
+        said = self.mask(error.output) if isinstance(error, ToolFailed) else None
+        return RecordedError(type=error.code, message=self.mask(error.message), kind=type(error).__name__, output=said)
 
 
 class RecordedChat:
@@ -117,7 +131,7 @@ class RecordedChat:
         return await self._tape.noted(call, self._chat.structured(role, messages, schema), self._of_structured)
 
     def _of_completion(self, answer: Completion) -> dict[str, Any]:
-        return {"response": self._tape.mask(answer.text), **_consumed(answer.model, answer.usage)}
+        return {"response": answer.text, **_consumed(answer.model, answer.usage)}
 
     def _of_structured(self, answer: Structured[M]) -> dict[str, Any]:
         return {"response": answer.value.model_dump(mode="json"), **_consumed(answer.model, answer.usage)}
@@ -136,7 +150,7 @@ class RecordedSearch:
         work = self._search.search(query, max_results=max_results)
         if not self.available:
             return await work
-        call = search_call(self._tape.mask(query), max_results=max_results)
+        call = search_call(query, max_results=max_results)
         return await self._tape.noted(call, work, lambda found: {"response": [asdict(one) for one in found]})
 
     async def aclose(self) -> None:
@@ -216,6 +230,19 @@ def routed(agent_name: str, confidence: float) -> AgentOutput:
 def output_as_json(output: AgentOutput) -> dict[str, Any]:
     """Without what is empty: an answer without files is the same for a version that knew no files."""
     return {name: value for name, value in asdict(output).items() if value not in (None, (), [], {})}
+
+
+def masked_data(value: Any, mask: Mask) -> Any:
+    """JSON data without secrets in any of its texts; half a character, which cannot be stored, becomes a `?`."""
+    match value:
+        case str():
+            return mask(value).encode(errors="replace").decode()
+        case Mapping():
+            return {masked_data(name, mask): masked_data(one, mask) for name, one in value.items()}
+        case list() | tuple():
+            return [masked_data(one, mask) for one in value]
+        case _:
+            return value
 
 
 def recorded_run(tape: Tape, **known: Any) -> RecordedRun:

@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from app.http.openapi import responses
-from app.http.pagination import Cursor, PageParams, PageQuery, encode_cursor, page_meta
+from app.http.pagination import Cursor, PageParams, encode_cursor, page_meta
+from app.http.parameters import PageQuery
 from app.identity.authentication import CurrentPrincipal
 from app.sessions.messages import Message
 from app.sessions.models import Overview, Session

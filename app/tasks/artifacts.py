@@ -16,6 +16,7 @@ from app.database.documents import Documents
 from app.errors import ExecutionError
 from app.jobs.retention import EXPIRED_TENANT, DeleteBelongings, ExpiredJob
 from app.jobs.runner import Attempt
+from app.tasks.review import UNDER_REVIEW
 
 MOST_ARTIFACTS = 20
 LARGEST_ARTIFACT = 5 * 1024 * 1024
@@ -34,13 +35,14 @@ class ArtifactRefused(ExecutionError):
 
 
 class TaskArtifacts:
-    """What an agent puts its artifacts into during one attempt."""
+    """What an agent puts its artifacts into during one round of an attempt."""
 
-    def __init__(self, store: ArtifactStore, attempt: Attempt) -> None:
+    def __init__(self, store: ArtifactStore, attempt: Attempt, noted: list[str]) -> None:
+        """``noted`` is what the task has noted by now; what is noted here is added."""
         self._store = store
         self._attempt = attempt
         self._place = place_of(attempt.job.tenant_id, attempt.job.id)
-        self._noted: list[str] = list(attempt.job.document.get(DIGESTS) or ())
+        self._noted = noted
         self._sizes: dict[str, int] = {}
         self._lock = asyncio.Lock()
 
@@ -87,7 +89,7 @@ class ArtifactService:
         self._get_task = get_task
 
     async def list_of_task(self, tenant_id: str, task_id: str) -> list[OutputArtifact]:
-        """Those of the task's result, in the agent's order."""
+        """Those of the task's result, or of the one under review, in the agent's order."""
         return artifacts_of(await self._get_task(tenant_id, task_id))
 
     async def get(self, tenant_id: str, task_id: str, sha256: str) -> tuple[OutputArtifact, bytes]:
@@ -100,8 +102,13 @@ class ArtifactService:
 
 
 def artifacts_of(task: Mapping[str, Any]) -> list[OutputArtifact]:
-    stored: Sequence[Mapping[str, Any]] = (task.get("result") or {}).get("artifacts") or ()
+    stored: Sequence[Mapping[str, Any]] = (task.get("result") or task.get(UNDER_REVIEW) or {}).get("artifacts") or ()
     return [OutputArtifact(one["name"], one["media_type"], one["sha256"], one["size"]) for one in stored]
+
+
+def digests_of(task: Mapping[str, Any]) -> list[str]:
+    """What the store may hold for a task, whichever attempt put it there."""
+    return list(task.get(DIGESTS) or ())
 
 
 def delete_artifacts_of(tasks: Documents, store: ArtifactStore) -> DeleteBelongings:
@@ -112,7 +119,7 @@ def delete_artifacts_of(tasks: Documents, store: ArtifactStore) -> DeleteBelongi
         expired = tasks.of_tenant(EXPIRED_TENANT)
         found = await expired.find_many({"_id": {"$in": list(tenant_of)}}, limit=len(jobs), fields=(DIGESTS,))
         for task in found:
-            for sha256 in task.get(DIGESTS) or ():
+            for sha256 in digests_of(task):
                 await store.delete(place_of(tenant_of[task["_id"]], task["_id"]), sha256)
 
     return delete

@@ -5,9 +5,11 @@ from typing import Any
 
 from app.agents.schema_check import SchemaCheck, SchemaUnusable
 from app.errors import Invalid
+from app.governance.evaluation.models import EVALUATION
 from app.setting_evaluation import CustomCheck, EvaluationRequest, JsonSchemaCheck
 
-EVALUATION = "evaluation"
+# In policies, whoever has none of their own.
+ANY_AGENT = "*"
 
 
 def check_evaluation(wanted: EvaluationRequest, evaluators: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -9,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.agents.base import AgentOutput, AgentRequest
-from app.agents.contracts import check_inputs, check_output
+from app.agents.contracts import check_inputs, check_output, check_texts
 from app.agents.metering import Meter
 from app.agents.registry import Registry
 from app.agents.specs import AgentSpec
@@ -26,8 +27,8 @@ from app.governance.budgets.chat import BudgetedChat
 from app.jobs.history import count_claims
 from app.jobs.runner import Attempt
 from app.llm.search import WebSearch
-from app.tasks.artifacts import TaskArtifacts
-from app.tasks.runs import RunRecorder, feedback_on
+from app.tasks.artifacts import TaskArtifacts, digests_of
+from app.tasks.runs import RunRecorder, counted_fields, counted_in, feedback_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,14 @@ class AgentExecution:
         self._attempt = attempt
         self._runs = runs
         self._chat = chat
-        self._ran: set[str] = set()
+        self._rounds: Counter[str] = Counter()
+        # In all rounds: what the task has noted must not be forgotten by the next one.
+        self._noted_artifacts = digests_of(attempt.job.document)
 
     async def run(self, agent_name: str, request: AgentRequest) -> AgentOutput:
         """A checked answer. Raises what the agent raises, `AgentInputInvalid` and `AgentOutputInvalid`."""
-        spec, artifacts = self._registry.get_agent(agent_name), TaskArtifacts(self._equipment.artifacts, self._attempt)
+        spec = self._registry.get_agent(agent_name)
+        artifacts = TaskArtifacts(self._equipment.artifacts, self._attempt, self._noted_artifacts)
         check_inputs(spec, request.inputs)
         agent = self._registry.load(spec.name)
         refused = feedback_on(self._attempt.job.document, agent_name)
@@ -77,6 +81,7 @@ class AgentExecution:
             public = in_public(replace(tools, artifacts=artifacts), run.live)
             work = agent.run(asked, run.recorded(public, asked, version=spec.version))
             output = await _within(spec.timeout, work)
+            check_texts(spec, output)
             run.output = output.raw_output
             check_output(spec, output)
             artifacts.confirm(output.artifacts)
@@ -104,19 +109,20 @@ class AgentExecution:
             self._chat.carry(spent)
 
         job = self._attempt.job
-        key, counted_to = thread_of(job, agent_name), job.document.get("cost_counted_to", 0)
-        if agent_name in self._ran:
+        key, counted_to = thread_of(job, agent_name), counted_in(job.document)
+        self._rounds[agent_name] += 1
+        this_round = self._rounds[agent_name]
+        if this_round > 1:
             # What the thread has of this attempt is in its cost already.
-            key, counted_to = replace(key, is_new=False), key.fence
-        self._ran.add(agent_name)
-        ledger = Ledger(meter.as_document, carry, counted_to=counted_to)
+            key, counted_to = replace(key, is_new=False), (key.fence, this_round - 1)
+        ledger = Ledger(meter.as_document, carry, counted_to=counted_to, round=this_round)
         checkpoints = self._equipment.checkpoints.of_attempt(key, ledger)
         try:
             yield checkpoints
         finally:
             if checkpoints.is_stored:
                 # Written together with the cost, so that the next attempt knows what is in that.
-                self._attempt.evidence.fields["cost_counted_to"] = key.fence
+                self._attempt.evidence.fields.update(counted_fields(key.fence, this_round))
                 self._equipment.checkpoints.remember(job.id, checkpoints)
 
     def _toolbox(self, spec: AgentSpec) -> Toolbox:

@@ -76,6 +76,10 @@ class TaskHandler:
         self._new_meter = new_meter
 
     async def __call__(self, attempt: Attempt) -> Outcome:
+        # Before everything that could keep a reviewed output back: it is there, and costs nothing more.
+        attempt.evidence.label = agent_of(attempt.job.document)
+        if finished := outcome_of_review(attempt.job.document):
+            return finished
         async with self._publisher.of_attempt(attempt.job) as live:
             return await self._carry_out(attempt, live)
 
@@ -101,8 +105,6 @@ class TaskHandler:
 
     async def _work(self, attempt: Attempt, recorder: RunRecorder, spending: Spending) -> Outcome:
         task = attempt.job.document
-        if finished := outcome_of_review(task):
-            return finished
         chat = BudgetedChat(self._chat, spending)
         with bound(session_id=task["session_id"], request_id=task["request_id"]):
             request = await self._request(task, recorder, chat)

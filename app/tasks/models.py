@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.errors import Conflict, NotFound
+from app.governance.evaluation.models import EVALUATION
 from app.jobs.models import DEFAULT_PRIORITY, DRY_RUN, NewJob
 from app.jobs.retry import RetryPolicy, RetryWish
 from app.sessions.models import CONTINUES_SESSION
 from app.setting_evaluation import EvaluationRequest
-from app.tasks.evaluation import EVALUATION
 from app.tasks.evaluation import as_stored as evaluation_as_stored
 from app.tasks.holds import HOLD
 from app.tasks.inputs import as_stored

@@ -12,21 +12,21 @@ import structlog
 from app.agents.base import AgentOutput, AgentRequest
 from app.errors import ExecutionError
 from app.governance.evaluation.evaluator import EvaluationFailed, Evaluator
-from app.governance.evaluation.models import Subject, SubjectFile, Verdict
+from app.governance.evaluation.models import EVALUATION, EVALUATOR, EVALUATOR_ROLE, Verdict, subject_of
 from app.jobs.outcomes import Finished, Outcome
 from app.jobs.runner import Attempt
 from app.llm.messages import Chat
 from app.llm.search import WebSearch
+from app.replay.tape import output_as_json
 from app.setting_evaluation import EvaluationPolicy, EvaluationRequest
-from app.tasks.evaluation import EVALUATION, read_evaluation
+from app.tasks.clarification import clarified_text
+from app.tasks.evaluation import ANY_AGENT, read_evaluation
 from app.tasks.execution import result_of
 from app.tasks.review import held_for_review
-from app.tasks.runs import RunRecorder
+from app.tasks.runs import RunRecorder, cost_so_far
 
 log = structlog.get_logger(__name__)
 
-EVALUATOR, ROLE = "Evaluator", "evaluator"
-ANY_AGENT = "*"
 _BUCKETS = 10_000
 
 
@@ -70,7 +70,7 @@ class QualityGate:
         verdict = await self._evaluate(wanted, output, attempt, runs, chat)
         while verdict is not None and not verdict.passed and rounds <= wanted.retries:
             # What this round cost would be lost with the worker otherwise.
-            await attempt.save({"cost": attempt.evidence.fields["cost"]})
+            await attempt.save(cost_so_far(attempt.evidence))
             output, rounds = await produce(verdict.feedback), rounds + 1
             verdict = await self._evaluate(wanted, output, attempt, runs, chat)
         return Judged(output, wanted, verdict, rounds)
@@ -80,10 +80,11 @@ class QualityGate:
     ) -> Verdict | None:
         task = attempt.job.document
         try:
-            with runs.run(EVALUATOR, ROLE) as run:
+            with runs.run(EVALUATOR, EVALUATOR_ROLE) as run:
                 asked = _asked(task, wanted)
                 tools = run.recorded(run.meter.tools(chat, self._search), asked)
-                verdict = await self._evaluator.evaluate(wanted, subject_of(task["input_text"], output), tools.chat)
+                subject = subject_of(asked.text, output_as_json(output))
+                verdict = await self._evaluator.evaluate(wanted, subject, tools.chat)
                 run.finish(_as_output(verdict))
         except ExecutionError as error:
             if not wanted.only_observes:
@@ -97,12 +98,6 @@ def is_sampled(task_id: str, rate: float) -> bool:
     """The same answer for a task in every attempt and on every worker."""
     bucket = int(hashlib.sha256(task_id.encode()).hexdigest(), 16) % _BUCKETS
     return bucket < rate * _BUCKETS
-
-
-def subject_of(task: str, output: AgentOutput) -> Subject:
-    files = tuple(SubjectFile(file.path, file.content, file.language) for file in output.files)
-    urls = tuple(citation.url for citation in output.citations)
-    return Subject(task, output.raw_output, output.data, urls, files)
 
 
 def outcome_of(judged: Judged, *, agent_type: str, now: datetime) -> Outcome:
@@ -120,7 +115,7 @@ def outcome_of(judged: Judged, *, agent_type: str, now: datetime) -> Outcome:
 
 def _asked(task: Mapping[str, Any], wanted: EvaluationRequest) -> AgentRequest:
     inputs = {EVALUATION: wanted.model_dump(mode="json", by_alias=True)}
-    return AgentRequest(task["_id"], task["session_id"], task["tenant_id"], task["input_text"], inputs=inputs)
+    return AgentRequest(task["_id"], task["session_id"], task["tenant_id"], clarified_text(task), inputs=inputs)
 
 
 def _as_output(verdict: Verdict) -> AgentOutput:

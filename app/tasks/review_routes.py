@@ -5,8 +5,8 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.http.idempotency import IdempotencyKey
 from app.http.openapi import writing
+from app.http.parameters import IdempotencyKey
 from app.identity.authentication import CurrentPrincipal
 from app.tasks.presentation import present_task
 from app.tasks.review import LONGEST_COMMENT, reviewed

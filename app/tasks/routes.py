@@ -13,10 +13,10 @@ from app.events.live import LiveTask
 from app.events.places import Place
 from app.events.stream import EventStream, check_not_over
 from app.governance.budgets.models import Unit
-from app.http.idempotency import IdempotencyKey
 from app.http.openapi import responses, writing
 from app.http.pagination import Cursor as ListCursor
-from app.http.pagination import PageParams, PageQuery, encode_cursor, page_meta
+from app.http.pagination import PageParams, encode_cursor, page_meta
+from app.http.parameters import IdempotencyKey, PageQuery
 from app.http.preferences import PreferredWait, preference_applied
 from app.http.timestamps import check_span, in_utc
 from app.identity.authentication import CurrentPrincipal

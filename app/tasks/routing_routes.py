@@ -6,8 +6,8 @@ from fastapi import APIRouter, Request, Response
 
 from app.database.documents import Document
 from app.errors import Unavailable
-from app.http.idempotency import IdempotencyKey
 from app.http.openapi import writing
+from app.http.parameters import IdempotencyKey
 from app.http.preferences import PreferredWait, preference_applied
 from app.identity.authentication import CurrentPrincipal
 from app.jobs.models import Status

@@ -12,15 +12,22 @@ from app.agents.metering import Meter, ModelUse
 from app.clock import Clock
 from app.errors import CircuitOpen, NotAsked, OrchestratorError
 from app.events.publishing import LiveAttempt, LiveRun
+from app.governance.evaluation.models import EVALUATOR_ROLE
 from app.ids import new_id
 from app.jobs.runner import Attempt
+from app.jobs.transitions import Evidence
 from app.llm.errors import AgentOutputInvalid
 from app.metrics.usage import NOTE, note_of
 from app.replay.models import RecordedError, RecordedRun, Recording
 from app.replay.tape import Tape, recorded_run
 from app.tasks.models import ROUTER, agent_of
 
-LONGEST_TEXT = 64 * 1024
+LONGEST_TEXT, SHORT_TEXT = 64 * 1024, 1024
+# Bytes of the texts of all of a task's runs: its input and its result have to fit beside them into one document. Once
+# they are reached, runs keep the beginning of their texts only.
+MOST_TEXT = 4 * 1024 * 1024
+COST = "cost"
+COUNTED_TO, COUNTED_ROUND = "cost_counted_to", "cost_counted_round"
 
 
 @dataclass(slots=True)
@@ -70,12 +77,14 @@ class RunRecorder:
         self._clock = clock
         self._task = attempt.job.document
         self._cost: Mapping[str, Any] = self._task["cost"] or {}
+        self._room = MOST_TEXT - sum(_size(run["input"]) + _size(run["output"]) for run in self._task["agent_runs"])
 
     @contextmanager
     def run(self, agent_name: str, agent_role: str) -> Iterator[Run]:
         run_id = new_id()
         live = self._live.begin_run(run_id, agent_name, agent_role)
-        run = Run(agent_name, agent_role, self._new_meter(), self._clock(), run_id, live, tape=self._new_tape())
+        tape = self._tape_of(agent_role)
+        run = Run(agent_name, agent_role, self._new_meter(), self._clock(), run_id, live, tape=tape)
         try:
             yield run
         except asyncio.CancelledError:
@@ -104,7 +113,7 @@ class RunRecorder:
         duration_ms = round((finished_at - run.started_at).total_seconds() * 1000, 1)
         self._record(run, duration_ms, error)
         evidence, doer = self._attempt.evidence, self._attempt.evidence.label or agent_of(self._task) or ROUTER
-        evidence.fields["cost"] = self._cost
+        evidence.fields[COST] = self._cost
         evidence.noted[NOTE] = note_of(self._cost, doer)
         self._attempt.evidence.append(
             "agent_runs",
@@ -114,8 +123,8 @@ class RunRecorder:
                 "session_id": self._task["session_id"],
                 "agent_name": run.agent_name,
                 "agent_role": run.agent_role,
-                "input": self._task["input_text"][:LONGEST_TEXT],
-                "output": run.output[:LONGEST_TEXT] if run.output else None,
+                "input": self._kept(self._task["input_text"]),
+                "output": self._kept(run.output) if run.output else None,
                 "model": run.meter.model,
                 "tools_used": list(run.meter.tools_used),
                 "started_at": run.started_at,
@@ -131,8 +140,20 @@ class RunRecorder:
             },
         )
 
+    def _kept(self, text: str) -> str:
+        kept = text[: LONGEST_TEXT if self._room > 0 else SHORT_TEXT]
+        self._room -= _size(kept)
+        return kept
+
+    def _tape_of(self, agent_role: str) -> Tape | None:
+        tape = self._new_tape()
+        if tape is not None:
+            # A replay evaluates again, whether the checks asked anybody or not.
+            tape.is_wanted = agent_role == EVALUATOR_ROLE
+        return tape
+
     def _record(self, run: Run, duration_ms: float, error: Mapping[str, str] | None) -> None:
-        if run.tape is None or not run.tape.calls:
+        if run.tape is None or not run.tape.is_kept:
             return
         known = recorded_run(
             run.tape,
@@ -152,6 +173,21 @@ class RunRecorder:
         return Recording(task_id=self._task["_id"], attempt=self._attempt.job.attempt, runs=tuple(self._recorded))
 
 
+def counted_fields(fence: int, number: int) -> dict[str, Any]:
+    """Written together with a task's cost: the last round of work on its agent's thread that is in it."""
+    return {COUNTED_TO: fence, COUNTED_ROUND: number}
+
+
+def counted_in(task: Mapping[str, Any]) -> tuple[int, int]:
+    """That round; an older version knew of one in each attempt."""
+    return task.get(COUNTED_TO, 0), task.get(COUNTED_ROUND, 1)
+
+
+def cost_so_far(evidence: Evidence) -> dict[str, Any]:
+    """What an attempt saves of its cost while it goes on."""
+    return {name: evidence.fields[name] for name in (COST, COUNTED_TO, COUNTED_ROUND) if name in evidence.fields}
+
+
 def feedback_on(task: Mapping[str, Any], agent_name: str) -> str | None:
     """Why the last answer that this agent gave in this series of attempts was refused; None when it was not.
 
@@ -165,6 +201,10 @@ def feedback_on(task: Mapping[str, Any], agent_name: str) -> str | None:
         if run["agent_name"] == agent_name and (run["error"] or {}).get("type") == AgentOutputInvalid.code:
             return str(run["error"]["message"])
     return None
+
+
+def _size(text: str | None) -> int:
+    return len(text.encode(errors="replace")) if text else 0
 
 
 def _used(model: str, use: ModelUse) -> dict[str, Any]:

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 import structlog
 
+from app.agents.registry import Registry
+from app.agents.specs import BUILT_IN, AgentSpec
 from app.observability.logging import configure_logging
 from app.settings import load_settings
 from tests.api.harness import Api, api_settings, running_api
+from tests.api.world import StartWorld, World, started_world, world_settings
 from tests.processes import Server
 
 StartApi = Callable[..., AbstractAsyncContextManager[Api]]
@@ -42,4 +45,22 @@ def start_api(store: Server, redis_url: str) -> StartApi:
 @pytest.fixture
 async def api(start_api: StartApi) -> AsyncIterator[Api]:
     async with start_api() as started:
+        yield started
+
+
+@pytest.fixture
+def start_world(store: Server, redis_url: str, simulator: Server) -> StartWorld:
+    """Starts a world over this test's stores, with these agents besides the built-in ones."""
+
+    def start(*agents: AgentSpec, over_socket: bool = False, **settings: Any) -> AbstractAsyncContextManager[World]:
+        given = world_settings(store, redis_url, simulator, **settings)
+        registry = Registry((*BUILT_IN, *agents)) if agents else None
+        return started_world(given, simulator, registry=registry, over_socket=over_socket)
+
+    return start
+
+
+@pytest.fixture
+async def world(start_world: StartWorld) -> AsyncIterator[World]:
+    async with start_world() as started:
         yield started

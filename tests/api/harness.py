@@ -43,13 +43,14 @@ ROUTED: Json = {
 
 
 def api_settings(mongo_uri: str, redis_url: str, **overrides: Any) -> Settings:
-    """Settings of a test: a database of its own, nothing from the environment's files, no rate limit."""
+    """Settings of a test: a database of its own, nothing from the environment's files, no rate limit, no packages."""
     given = {
         "mongo_uri": mongo_uri,
         "redis_url": redis_url,
         "mongo_db_name": f"test_{uuid4().hex}",
         "api_rate_limit_per_minute": 0,
         "retry_initial_sec": 0.1,
+        "agent_plugins": "none",
     }
     return load_settings(_env_file=None, **{**given, **overrides})
 

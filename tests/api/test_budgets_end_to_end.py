@@ -1,8 +1,7 @@
 """Budgets in the real kernel and against the simulator, which counts what it is asked."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,73 +9,36 @@ import httpx
 import pytest
 
 from app.bootstrap.budgets import build_book, build_ledger
-from app.bootstrap.execution import Execution, build_execution
+from app.bootstrap.execution import build_execution
 from app.governance.budgets import ledger
 from app.governance.budgets.accounts import Work, month_account_id
 from app.governance.budgets.ledger import BudgetLedger, Reservation
 from app.governance.budgets.models import Unit
-from tests.api.harness import Api, Json, api_settings, problem_of, running_api, stores_of
-from tests.processes import Server
+from tests.api.harness import Json, problem_of
+from tests.api.world import World
 
-PATIENCE = 20
-RESTS = {"completed", "failed", "cancelled", "awaiting_approval"}
 ARTICLE = "Compare quantum computing with remote work."
 TENANT = "/v1/budgets/tenant/default"
 
 
-@dataclass
-class World:
-    """The API, one worker's kernel and a simulator."""
-
-    api: Api
-    worker: Execution
-    simulator: httpx.AsyncClient
-
-    async def run(self, text: str = ARTICLE, **body: Any) -> Json:
-        task_id = await self.api.submit(text, **body)
-        return await self.go_on(task_id)
-
-    async def go_on(self, task_id: str, *, worker: Execution | None = None) -> Json:
-        """Let a worker attempt the task until it ends or waits for somebody."""
-        async with asyncio.timeout(PATIENCE):
-            while (task := await self.api.read(task_id))["status"] not in RESTS:
-                await (worker or self.worker).runner.run(task_id, worker="w1")
-        return task
-
-    async def raise_budget(self, task_id: str, **options: Any) -> httpx.Response:
-        return await self.api.post(f"/v1/tasks/{task_id}/budget", **options)
-
-    async def asked(self) -> dict[str, int]:
-        """How often the models were asked, by role."""
-        found = (await self.simulator.get("/_sim/requests")).json()["by_role"]
-        return {role: count for role, count in found.items() if role != "search"}
+async def raise_budget(world: World, task_id: str, **options: Any) -> httpx.Response:
+    return await world.api.post(f"/v1/tasks/{task_id}/budget", **options)
 
 
-@pytest.fixture
-async def world(store: Server, redis_url: str, simulator: Server) -> AsyncIterator[World]:
-    url = f"http://127.0.0.1:{simulator.port}"
-    models = {"openai_api_key": "simulated", "openai_base_url": f"{url}/v1"}
-    search = {"tavily_api_key": "simulated", "tavily_base_url": url}
-    given = api_settings(**stores_of(store, redis_url), **models, **search)
-    async with running_api(given) as api, httpx.AsyncClient(base_url=url, trust_env=False) as client:
-        worker = await build_execution(given)
-        await client.delete("/_sim/requests")
-        try:
-            yield World(api, worker, client)
-        finally:
-            await client.delete("/_sim/faults")
-            await worker.close()
+async def models_asked(world: World) -> dict[str, int]:
+    """How often the models were asked, by role."""
+    return {role: count for role, count in (await world.asked()).items() if role != "search"}
 
 
 async def test_a_paused_task_goes_on_where_it_was_and_no_call_is_repeated(world: World) -> None:
-    whole = await world.run()
-    unlimited = await world.asked()
+    whole = await world.run(ARTICLE)
+    unlimited = await models_asked(world)
     await world.simulator.delete("/_sim/requests")
 
-    paused = await world.run(budget={"model_calls": 2, "on_exceeded": "ask"})
+    paused = await world.run(ARTICLE, budget={"model_calls": 2, "on_exceeded": "ask"})
     job = await world.api.core.store.get(paused["task_id"])
-    asked_before = await world.asked()
-    raised = await world.raise_budget(paused["task_id"], body={"model_calls": 20})
+    asked_before = await models_asked(world)
+    raised = await raise_budget(world, paused["task_id"], body={"model_calls": 20})
     done = await world.go_on(paused["task_id"])
 
     assert (paused["status"], paused["attempt"], job.lease) == ("awaiting_approval", 0, None)
@@ -85,7 +47,7 @@ async def test_a_paused_task_goes_on_where_it_was_and_no_call_is_repeated(world:
     assert sum(asked_before.values()) == 2
     assert (raised.status_code, raised.json()["status"], raised.json()["hold"]) == (202, "queued", None)
     assert (done["status"], done["attempt"], done["hold"]) == ("completed", 1, None)
-    assert await world.asked() == unlimited
+    assert await models_asked(world) == unlimited
     assert done["cost"]["model_calls"] == whole["cost"]["model_calls"] == sum(unlimited.values())
     assert done["cost"]["total_tokens"] == whole["cost"]["total_tokens"]
     assert [entry["reason"] for entry in done["history"]] == [
@@ -94,7 +56,7 @@ async def test_a_paused_task_goes_on_where_it_was_and_no_call_is_repeated(world:
 
 
 async def test_why_says_which_budget_is_used_up_and_what_helps(world: World) -> None:
-    task = await world.run(budget={"model_calls": 1, "on_exceeded": "ask"})
+    task = await world.run(ARTICLE, budget={"model_calls": 1, "on_exceeded": "ask"})
 
     why = (await world.api.get(f"/v1/tasks/{task['task_id']}/why")).json()
 
@@ -107,11 +69,11 @@ async def test_why_says_which_budget_is_used_up_and_what_helps(world: World) -> 
 
 
 async def test_without_asking_it_fails_before_the_call_beyond_the_budget(world: World) -> None:
-    task = await world.run(budget={"model_calls": 2})
+    task = await world.run(ARTICLE, budget={"model_calls": 2})
 
     assert (task["status"], task["error"]["type"]) == ("failed", "BUDGET_EXCEEDED")
     assert task["error"]["message"].endswith("2 model_calls spent; submit it with more")
-    assert sum((await world.asked()).values()) == 2
+    assert sum((await models_asked(world)).values()) == 2
 
 
 @pytest.mark.parametrize(
@@ -120,22 +82,22 @@ async def test_without_asking_it_fails_before_the_call_beyond_the_budget(world: 
     ids=["what is spent already", "nothing", "a unit without a limit"],
 )
 async def test_a_raise_that_does_not_help_is_refused(world: World, body: Json, field: str) -> None:
-    task = await world.run(budget={"model_calls": 1, "on_exceeded": "ask"})
+    task = await world.run(ARTICLE, budget={"model_calls": 1, "on_exceeded": "ask"})
 
-    refused = problem_of(await world.raise_budget(task["task_id"], body=body), 422, "VALIDATION_ERROR")
+    refused = problem_of(await raise_budget(world, task["task_id"], body=body), 422, "VALIDATION_ERROR")
 
     assert [detail["field"] for detail in refused["error"]["details"]] == [field]
     assert (await world.api.read(task["task_id"]))["status"] == "awaiting_approval"
 
 
 async def test_only_a_task_that_waits_can_be_raised_and_one_key_raises_once(world: World) -> None:
-    task = await world.run(budget={"model_calls": 1, "on_exceeded": "ask"})
+    task = await world.run(ARTICLE, budget={"model_calls": 1, "on_exceeded": "ask"})
     key = {"Idempotency-Key": "raise-1"}
 
     answers = await asyncio.gather(
-        *(world.raise_budget(task["task_id"], body={"model_calls": 2}, headers=key) for _ in range(4))
+        *(raise_budget(world, task["task_id"], body={"model_calls": 2}, headers=key) for _ in range(4))
     )
-    late = await world.raise_budget(task["task_id"], body={"model_calls": 3})
+    late = await raise_budget(world, task["task_id"], body={"model_calls": 3})
     again = await world.go_on(task["task_id"])
 
     assert {answer.status_code for answer in answers} == {202}
@@ -145,10 +107,10 @@ async def test_only_a_task_that_waits_can_be_raised_and_one_key_raises_once(worl
 
 
 async def test_a_paused_task_can_be_cancelled_and_is_then_not_to_be_raised(world: World) -> None:
-    task = await world.run(budget={"model_calls": 1, "on_exceeded": "ask"})
+    task = await world.run(ARTICLE, budget={"model_calls": 1, "on_exceeded": "ask"})
     cancelled = await world.api.post(f"/v1/tasks/{task['task_id']}/cancel")
 
-    refused = await world.raise_budget(task["task_id"], body={"model_calls": 9})
+    refused = await raise_budget(world, task["task_id"], body={"model_calls": 9})
 
     assert (cancelled.json()["status"], cancelled.json()["hold"]) == ("cancelled", None)
     problem_of(refused, 409, "TASK_NOT_WAITING")
@@ -156,35 +118,33 @@ async def test_a_paused_task_can_be_cancelled_and_is_then_not_to_be_raised(world
 
 async def test_a_tenants_budget_pauses_a_task_that_asks_and_a_raised_one_lets_it_go_on(world: World) -> None:
     await world.api.client.put(TENANT, json={"month": {"model_calls": 1}})
-    task = await world.run(budget={"usd": 1, "on_exceeded": "ask"})
+    task = await world.run(ARTICLE, budget={"usd": 1, "on_exceeded": "ask"})
     task_id = task["task_id"]
 
-    await world.raise_budget(task_id, body={})
+    await raise_budget(world, task_id, body={})
     still = await world.go_on(task_id)
     await world.api.client.put(TENANT, json={"month": {"model_calls": 50}})
-    raised = await world.raise_budget(task_id, body={})
+    raised = await raise_budget(world, task_id, body={})
     done = await world.go_on(task_id)
 
     assert (task["status"], still["status"], raised.status_code) == ("awaiting_approval", "awaiting_approval", 202)
     assert task["hold"]["facts"]["scope"] == "tenant"
     assert "PUT /v1/budgets/tenant/default" in task["hold"]["message"]
     assert done["status"] == "completed"
-    assert (await world.asked())["router"] == 1
+    assert (await models_asked(world))["router"] == 1
 
 
 async def test_workers_together_make_no_more_calls_than_their_tenant_may(world: World) -> None:
     await world.api.client.put(TENANT, json={"day": {"model_calls": 5}})
     tasks = [await world.api.submit(f"{ARTICLE} {number}") for number in range(6)]
-    other = await build_execution(world.api.settings)
+    other = replace(world, worker=await build_execution(world.api.settings))
 
     try:
-        ended = await asyncio.gather(
-            *(world.go_on(task, worker=worker) for task, worker in zip(tasks, [world.worker, other] * 3, strict=True))
-        )
+        ended = await asyncio.gather(*(each.go_on(task) for task, each in zip(tasks, [world, other] * 3, strict=True)))
     finally:
-        await other.close()
+        await other.worker.close()
 
-    assert sum((await world.asked()).values()) == 5
+    assert sum((await models_asked(world)).values()) == 5
     assert {task["error"]["type"] for task in ended if task["error"]} == {"BUDGET_EXCEEDED"}
     limits = (await world.api.get(TENANT)).json()["limits"]
     assert [(limit["spent"], limit["reserved"], limit["remaining"]) for limit in limits] == [(5, 0, 0)]
@@ -215,9 +175,9 @@ async def test_the_upkeep_frees_what_a_killed_worker_had_reserved(world: World) 
 
 async def test_usage_adds_up_what_tasks_cost_by_agent_and_day_as_soon_as_they_are_counted(world: World) -> None:
     tasks = [
-        await world.run(),
+        await world.run(ARTICLE),
         await world.run("Write a Python function that reverses a string"),
-        await world.run(budget={"model_calls": 1}),
+        await world.run(ARTICLE, budget={"model_calls": 1}),
     ]
     await world.worker.upkeep.run_once()
     await world.worker.upkeep.run_once()

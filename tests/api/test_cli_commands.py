@@ -1,9 +1,10 @@
-"""`orchestrate dead-letters` and `orchestrate tasks effects` against the real API behind a socket."""
+"""`orchestrate dead-letters`, `tasks artifacts` and `tasks effects` against the real API behind a socket."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner, Result
 from app.cli.exit_codes import code_of_error
 from app.cli.main import app
 from app.errors import Invalid, OrchestratorError
+from app.tasks.artifacts import place_of
 from tests.api.harness import NOBODY, Api, api_settings, stores_of
 from tests.api.serving import served_api
 from tests.effect_builders import MAIL, Receiver, an_attempt
@@ -66,6 +68,22 @@ async def an_uncertain_effect(api: Api, task_id: str) -> str:
     work.cancel()
     await asyncio.wait({work})
     return receiver.keys[0]
+
+
+async def test_what_a_task_made_is_listed_and_downloaded_once(api: Api, terminal: Terminal, tmp_path: Path) -> None:
+    task_id = await api.submit()
+    kept = await api.core.artifacts.put(place_of("default", task_id), b"<svg/>", "image/svg+xml")
+    chart = {"name": "chart-1.svg", "media_type": "image/svg+xml", "sha256": kept.sha256, "size": 6}
+    await api.hand().complete(task_id, result={"summary": "Drawn.", "raw_output": "Drawn.", "artifacts": [chart]})
+
+    listed = await terminal.prints("tasks", "artifacts", task_id)
+    saved = await terminal.prints("tasks", "artifacts", task_id, "--save", str(tmp_path / "charts"))
+    again = await terminal.fails("tasks", "artifacts", task_id, "--save", str(tmp_path / "charts"))
+
+    assert listed == f"chart-1.svg - 6 bytes, {kept.sha256}\n"
+    assert saved.startswith(str(tmp_path / "charts" / "chart-1.svg"))
+    assert (tmp_path / "charts" / "chart-1.svg").read_bytes() == b"<svg/>"
+    assert "chart-1.svg: File exists" in again.message
 
 
 async def test_dead_letters_are_listed_with_reason_and_agent(api: Api, terminal: Terminal) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,16 +13,11 @@ import httpx
 import pytest
 
 from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
-from app.agents.registry import Registry
-from app.agents.specs import BUILT_IN, AgentSpec
-from app.bootstrap.execution import Execution, build_execution
+from app.agents.specs import AgentSpec
 from app.effects.delivery import post_json
-from app.jobs.models import Reason, Status
-from app.jobs.outcomes import RetryAt
 from app.llm.usage import ModelRole
-from app.settings import load_settings
-from tests.api.harness import Api, Json, api_settings, problem_of, running_api, stores_of
-from tests.processes import Server
+from tests.api.harness import Json, problem_of
+from tests.api.world import StartWorld, World
 
 PATIENCE = 20
 
@@ -129,66 +124,36 @@ def receiving(*, deduplicates: bool) -> Iterator[Receiver]:
             thread.join()
 
 
-@dataclass
-class World:
-    """The API and one worker's kernel, with the agent registered."""
-
-    api: Api
-    worker: Execution
-
-    async def submit(self, receiver: Receiver) -> str:
-        text = json.dumps({"url": receiver.url, "deduplicates": receiver.deduplicates})
-        return await self.api.submit(text, agent="PostingAgent")
-
-    async def run(self, task_id: str, *, worker: str = "w2") -> Json:
-        """Work on the task until it has ended."""
-        async with asyncio.timeout(PATIENCE):
-            while not Status((await self.api.read(task_id))["status"]).is_final:
-                await self.worker.runner.run(task_id, worker=worker)
-        return await self.api.read(task_id)
-
-    async def lose_worker(self, task_id: str, *, once: Callable[[], bool]) -> None:
-        """An attempt that is cut off at this moment, and what the sweep makes of it."""
-        attempt = asyncio.create_task(self.worker.runner.run(task_id, worker="w1"))
-        async with asyncio.timeout(PATIENCE):
-            while not once():  # noqa: ASYNC110 - the receiver lives in other threads
-                await asyncio.sleep(0.01)
-        self.worker.runner.fence("w1")
-        await attempt
-        lost = await self.api.core.store.get(task_id)
-        now = self.api.core.clock()
-        assert await self.api.core.recovery.release(lost, RetryAt(now, reason=Reason.WORKER_LOST))
-
-    async def effects_of(self, task_id: str) -> list[Json]:
-        effects: list[Json] = (await self.api.get(f"/v1/tasks/{task_id}/effects")).json()["items"]
-        return effects
-
-
-@asynccontextmanager
-async def running_world(store: Server, redis_url: str) -> AsyncIterator[World]:
-    settings = api_settings(**stores_of(store, redis_url), retry_initial_sec=0.02)
-    unused = {"openai_api_key": "unused", "openai_base_url": "http://127.0.0.1:9/v1", "web_search_provider": "none"}
-    registry = Registry((*BUILT_IN, POSTING))
-    async with running_api(settings, registry=registry) as api:
-        overridden = load_settings(_env_file=None, **{**settings.model_dump(), **unused})
-        execution = await build_execution(overridden, registry=registry)
-        try:
-            yield World(api, execution)
-        finally:
-            await execution.close()
-
-
 @pytest.fixture
-async def world(store: Server, redis_url: str) -> AsyncIterator[World]:
-    async with running_world(store, redis_url) as started:
+async def world(start_world: StartWorld) -> AsyncIterator[World]:
+    async with start_world(POSTING, retry_initial_sec=0.02) as started:
         yield started
+
+
+async def submit(world: World, receiver: Receiver) -> str:
+    text = json.dumps({"url": receiver.url, "deduplicates": receiver.deduplicates})
+    return await world.api.submit(text, agent="PostingAgent")
+
+
+async def lose_worker(world: World, task_id: str, *, once: Callable[[], bool]) -> None:
+    """An attempt that is cut off at this moment, and what the sweep makes of it."""
+    attempt = asyncio.create_task(world.work(task_id))
+    async with asyncio.timeout(PATIENCE):
+        while not once():  # noqa: ASYNC110 - the receiver lives in other threads
+            await asyncio.sleep(0.01)
+    await world.lose_worker(task_id, attempt)
+
+
+async def effects_of(world: World, task_id: str) -> list[Json]:
+    effects: list[Json] = (await world.api.get(f"/v1/tasks/{task_id}/effects")).json()["items"]
+    return effects
 
 
 async def test_an_effect_of_a_task_is_listed_with_its_result(world: World) -> None:
     with receiving(deduplicates=False) as receiver:
-        task = await world.run(await world.submit(receiver))
+        task = await world.go_on(await submit(world, receiver))
 
-    (effect,) = await world.effects_of(task["task_id"])
+    (effect,) = await effects_of(world, task["task_id"])
     assert (task["status"], task["result"]["summary"]) == ("completed", "sent now")
     assert (effect["name"], effect["status"], effect["result"]) == ("send_message", "done", {"message": 1})
     assert receiver.keys == [effect["key"]]
@@ -197,14 +162,14 @@ async def test_an_effect_of_a_task_is_listed_with_its_result(world: World) -> No
 
 async def test_a_worker_lost_between_effect_and_note_repeats_the_request_with_the_same_key(world: World) -> None:
     with receiving(deduplicates=True) as receiver:
-        task_id = await world.submit(receiver)
+        task_id = await submit(world, receiver)
         receiver.hold_answers.set()
-        await world.lose_worker(task_id, once=lambda: len(receiver.messages) == 1)
+        await lose_worker(world, task_id, once=lambda: len(receiver.messages) == 1)
         receiver.hold_answers.clear()
 
-        task = await world.run(task_id)
+        task = await world.go_on(task_id)
 
-    (effect,) = await world.effects_of(task_id)
+    (effect,) = await effects_of(world, task_id)
     assert task["status"] == "completed"
     assert receiver.keys == [effect["key"]] * 2
     assert len(receiver.messages) == 1
@@ -213,12 +178,12 @@ async def test_a_worker_lost_between_effect_and_note_repeats_the_request_with_th
 
 async def test_a_worker_lost_between_note_and_end_of_the_task_repeats_no_request(world: World) -> None:
     with receiving(deduplicates=False) as receiver:
-        task_id = await world.submit(receiver)
+        task_id = await submit(world, receiver)
         receiver.hold_work.set()
-        await world.lose_worker(task_id, once=lambda: receiver.work_asked_for == 1)
+        await lose_worker(world, task_id, once=lambda: receiver.work_asked_for == 1)
         receiver.hold_work.clear()
 
-        task = await world.run(task_id)
+        task = await world.go_on(task_id)
 
     assert (task["status"], task["result"]["summary"]) == ("completed", "sent earlier")
     assert task["result"]["raw_output"] == '{"message": 1}'
@@ -231,18 +196,18 @@ async def test_what_nobody_knows_ends_as_a_dead_letter_until_a_person_has_looked
 ) -> None:
     with receiving(deduplicates=False) as receiver:
         # given a worker lost after a request that the receiver does not tell from another
-        task_id = await world.submit(receiver)
+        task_id = await submit(world, receiver)
         receiver.hold_answers.set()
-        await world.lose_worker(task_id, once=lambda: len(receiver.messages) == 1)
+        await lose_worker(world, task_id, once=lambda: len(receiver.messages) == 1)
         receiver.hold_answers.clear()
-        failed = await world.run(task_id)
-        (effect,) = await world.effects_of(task_id)
+        failed = await world.go_on(task_id)
+        (effect,) = await effects_of(world, task_id)
         (letter,) = (await world.api.get("/v1/dead-letters?error_type=EFFECT_UNCERTAIN")).json()["items"]
 
         # when a person says what became of it and re-drives the task
         resolved = await world.api.post(f"/v1/tasks/{task_id}/effects/{effect['key']}/resolve", {"happened": happened})
         await world.api.post(f"/v1/dead-letters/{task_id}/redrive")
-        task = await world.run(task_id)
+        task = await world.go_on(task_id)
 
     assert (failed["status"], failed["error"]["type"]) == ("failed", "EFFECT_UNCERTAIN")
     assert effect["key"] in failed["error"]["message"]
@@ -255,14 +220,14 @@ async def test_what_nobody_knows_ends_as_a_dead_letter_until_a_person_has_looked
 
 async def test_a_task_retried_by_hand_after_its_effect_does_not_repeat_it(world: World) -> None:
     with receiving(deduplicates=False) as receiver:
-        task_id = await world.submit(receiver)
+        task_id = await submit(world, receiver)
         receiver.hold_work.set()
-        await world.lose_worker(task_id, once=lambda: receiver.work_asked_for == 1)
+        await lose_worker(world, task_id, once=lambda: receiver.work_asked_for == 1)
         receiver.hold_work.clear()
         await world.api.post(f"/v1/tasks/{task_id}/cancel")
         assert (await world.api.post(f"/v1/tasks/{task_id}/retry")).status_code == 202
 
-        task = await world.run(task_id)
+        task = await world.go_on(task_id)
 
     assert (task["status"], task["result"]["summary"]) == ("completed", "sent earlier")
     assert len(receiver.keys) == 1
@@ -272,7 +237,7 @@ async def test_a_receiver_that_breaks_down_gets_the_same_key_again_by_itself(wor
     with receiving(deduplicates=True) as receiver:
         receiver.refusals = [500, 429]
 
-        task = await world.run(await world.submit(receiver))
+        task = await world.go_on(await submit(world, receiver))
 
     assert task["status"] == "completed"
     assert len(receiver.keys) == 3
@@ -284,11 +249,11 @@ async def test_a_receiver_that_breaks_down_gets_the_same_key_again_by_itself(wor
 async def test_a_receiver_that_refuses_ends_the_task_and_a_retry_asks_again(world: World) -> None:
     with receiving(deduplicates=False) as receiver:
         receiver.refusals = [422]
-        failed = await world.run(await world.submit(receiver))
-        (refused,) = await world.effects_of(failed["task_id"])
+        failed = await world.go_on(await submit(world, receiver))
+        (refused,) = await effects_of(world, failed["task_id"])
         await world.api.post(f"/v1/tasks/{failed['task_id']}/retry")
 
-        task = await world.run(failed["task_id"])
+        task = await world.go_on(failed["task_id"])
 
     assert failed["error"] == {"type": "EFFECT_REFUSED", "message": "the receiver answered 422"}
     assert (refused["status"], refused["error"]["type"]) == ("failed", "EFFECT_REFUSED")
@@ -298,13 +263,13 @@ async def test_a_receiver_that_refuses_ends_the_task_and_a_retry_asks_again(worl
 
 async def test_a_running_effect_cannot_be_resolved(world: World) -> None:
     with receiving(deduplicates=False) as receiver:
-        task_id = await world.submit(receiver)
+        task_id = await submit(world, receiver)
         receiver.hold_answers.set()
-        work = asyncio.create_task(world.run(task_id))
+        work = asyncio.create_task(world.go_on(task_id))
         async with asyncio.timeout(PATIENCE):
             while not receiver.messages:  # noqa: ASYNC110 - the receiver lives in other threads
                 await asyncio.sleep(0.01)
-        (effect,) = await world.effects_of(task_id)
+        (effect,) = await effects_of(world, task_id)
 
         refused = await world.api.post(f"/v1/tasks/{task_id}/effects/{effect['key']}/resolve", {"happened": False})
         receiver.released.set()

@@ -1,19 +1,16 @@
 """Outputs that are evaluated: in the real kernel, against the simulator, as a client sees it."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
 from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
-from app.agents.registry import Registry
-from app.agents.specs import BUILT_IN, AgentSpec
+from app.agents.specs import AgentSpec
 from app.llm.usage import ModelRole
 from app.tasks.schemas import TaskResponse
 from tests.api.harness import Json, conforms, problem_of
-from tests.api.world import World, started_world, world_settings
-from tests.processes import Server
+from tests.api.world import StartWorld, World
 
 ARTICLE = "Write a short article about the benefits of renewable energy"
 STRICT = {"type": "length", "min_words": 100_000}
@@ -38,16 +35,11 @@ LEARNING = AgentSpec(
     factory="tests.api.test_evaluation:LearningAgent",
     routable=False,
 )
-StartWorld = Callable[..., AbstractAsyncContextManager[World]]
 
 
 @pytest.fixture
-def start_world(store: Server, redis_url: str, simulator: Server) -> StartWorld:
-    def start(**settings: Any) -> AbstractAsyncContextManager[World]:
-        given = world_settings(store, redis_url, simulator, **settings)
-        return started_world(given, simulator, registry=Registry((*BUILT_IN, LEARNING)))
-
-    return start
+def start_world(start_world: StartWorld) -> StartWorld:
+    return partial(start_world, LEARNING)
 
 
 @pytest.fixture

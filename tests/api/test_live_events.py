@@ -2,116 +2,26 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from httpx_sse import ServerSentEvent
 
-from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
 from app.agents.registry import Registry
-from app.agents.specs import BUILT_IN, AgentSpec
-from app.bootstrap.execution import Execution, build_execution
-from app.jobs.models import Reason
-from app.jobs.outcomes import RetryAt
-from app.llm.messages import Message
-from app.llm.usage import ModelRole
-from app.settings import Settings, load_settings
-from tests.api.harness import Api, Json, api_settings, problem_of, stores_of
+from app.agents.specs import BUILT_IN
+from tests.api.harness import api_settings, problem_of, stores_of
 from tests.api.serving import Stream, served_api, streaming
-from tests.fakes.streaming_provider import Call, StreamingProvider, streaming_provider
+from tests.api.telling import TELLING, TellingWorld, started_telling_world
+from tests.api.world import StartWorld
 from tests.processes import Server
 
-PATIENCE = 20
 NO_REDIS = "redis://127.0.0.1:9/0"
 RED, BLUE = ({"X-API-Key": key} for key in ("key-of-red", "key-of-blue"))
 
 
-class TellingAgent(BaseAgent):
-    """Says what the model says, after it has left a note outside."""
-
-    async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
-        async def fire(key: str) -> Any:
-            return {"note": key}
-
-        await tools.effects.perform("leave_note", {"text": "top secret"}, fire)
-        answer = await tools.chat.complete(ModelRole.CONTENT, (Message("user", request.text),))
-        return AgentOutput(summary="told", raw_output=answer.text)
-
-
-TELLING = AgentSpec(
-    name="TellingAgent",
-    agent_type="telling",
-    description="Tells.",
-    examples=("Tell me",),
-    model_role=ModelRole.CONTENT,
-    factory=f"{__name__}:TellingAgent",
-    routable=False,
-)
-
-
-@dataclass
-class World:
-    """The API, one worker's kernel and a model provider that says what the test says."""
-
-    api: Api
-    worker: Execution
-    provider: StreamingProvider
-    registry: Registry
-    attempts: "list[asyncio.Task[None]]" = field(default_factory=list)
-
-    async def submit(self) -> str:
-        return await self.api.submit("Tell me", agent="TellingAgent")
-
-    def begin(self, task_id: str, *, worker: str = "w1") -> "asyncio.Task[None]":
-        self.attempts.append(asyncio.create_task(self.worker.runner.run(task_id, worker=worker)))
-        return self.attempts[-1]
-
-    async def begin_again(self, task_id: str) -> Call:
-        """The model call of the next attempt, which begins as soon as it may."""
-        asked = asyncio.create_task(self.provider.next_call())
-        while not asked.done():
-            await asyncio.wait({asked, self.begin(task_id)}, return_when=asyncio.FIRST_COMPLETED)
-        return asked.result()
-
-    async def lose_worker(self, task_id: str, attempt: "asyncio.Task[None]") -> None:
-        """Cut the attempt off without a word; the sweep gives the task to somebody else."""
-        self.worker.runner.fence("w1")
-        await attempt
-        lost = await self.api.core.store.get(task_id)
-        assert await self.api.core.recovery.release(lost, RetryAt(self.api.core.clock(), reason=Reason.WORKER_LOST))
-
-
-@asynccontextmanager
-async def a_worker(settings: Settings, registry: Registry, *, openai_base_url: str) -> AsyncIterator[Execution]:
-    models = {"openai_api_key": "some-key", "openai_base_url": openai_base_url, "web_search_provider": "none"}
-    given = {**settings.model_dump(), **models}
-    execution = await build_execution(load_settings(_env_file=None, **given), registry=registry)
-    try:
-        yield execution
-    finally:
-        await execution.close()
-
-
-@asynccontextmanager
-async def a_world(store: Server, redis_url: str, **overrides: Any) -> AsyncIterator[World]:
-    settings = api_settings(**stores_of(store, redis_url), **{"retry_initial_sec": 0.02, **overrides})
-    registry = Registry((*BUILT_IN, TELLING))
-    async with (
-        streaming_provider() as provider,
-        served_api(settings, registry=registry) as api,
-        a_worker(settings, registry, openai_base_url=provider.url) as worker,
-    ):
-        world = World(api, worker, provider, registry)
-        yield world
-        if world.attempts:
-            await asyncio.wait(world.attempts, timeout=PATIENCE)
-
-
 @pytest.fixture
-async def world(store: Server, redis_url: str) -> AsyncIterator[World]:
-    async with a_world(store, redis_url) as started:
+async def world(start_world: StartWorld) -> AsyncIterator[TellingWorld]:
+    async with started_telling_world(start_world) as started:
         yield started
 
 
@@ -143,7 +53,9 @@ def told(events: list[ServerSentEvent]) -> list[str]:
     return words
 
 
-async def test_tokens_arrive_while_the_model_speaks_and_all_of_them_before_the_final_status(world: World) -> None:
+async def test_tokens_arrive_while_the_model_speaks_and_all_of_them_before_the_final_status(
+    world: TellingWorld,
+) -> None:
     task_id = await world.submit()
 
     async with streaming(world.api, task_id) as stream:
@@ -170,7 +82,7 @@ async def test_tokens_arrive_while_the_model_speaks_and_all_of_them_before_the_f
     assert text_of(begun + rest) == "Once upon a time"
 
 
-async def test_every_live_event_names_its_task_attempt_and_run_and_no_argument(world: World) -> None:
+async def test_every_live_event_names_its_task_attempt_and_run_and_no_argument(world: TellingWorld) -> None:
     task_id = await world.submit()
 
     async with streaming(world.api, task_id) as stream:
@@ -192,7 +104,7 @@ async def test_every_live_event_names_its_task_attempt_and_run_and_no_argument(w
     assert counted in world.worker.core.metrics.expose().decode()
 
 
-async def test_a_client_that_comes_back_in_the_middle_gets_exactly_the_rest(world: World) -> None:
+async def test_a_client_that_comes_back_in_the_middle_gets_exactly_the_rest(world: TellingWorld) -> None:
     task_id = await world.submit()
     seen: list[ServerSentEvent] = []
 
@@ -214,19 +126,22 @@ async def test_a_client_that_comes_back_in_the_middle_gets_exactly_the_rest(worl
     assert len({event.id for event in seen}) == len(seen)
 
 
-async def test_a_client_resumes_in_the_middle_of_an_answer_at_an_api_that_was_started_meanwhile(world: World) -> None:
+async def test_a_client_resumes_in_the_middle_of_an_answer_at_an_api_that_was_started_meanwhile(
+    world: TellingWorld,
+) -> None:
     task_id = await world.submit()
+    registry = Registry((*BUILT_IN, TELLING))
 
     attempt = world.begin(task_id)
     call = await world.provider.next_call()
     async with (
-        served_api(world.api.settings, registry=world.registry) as first_api,
+        served_api(world.api.settings, registry=registry) as first_api,
         streaming(first_api, task_id, after="0") as stream,
     ):
         await call.say("Once ")
         seen = await until(stream, "token")
     await call.say("upon ")
-    async with served_api(world.api.settings, registry=world.registry) as next_api:
+    async with served_api(world.api.settings, registry=registry) as next_api:
         async with streaming(next_api, task_id, after=seen[-1].id) as stream:
             seen += await until(stream, "token")
             await call.say("a time")
@@ -240,7 +155,7 @@ async def test_a_client_resumes_in_the_middle_of_an_answer_at_an_api_that_was_st
     assert [event.id for event in seen] == [event.id for event in everything]
 
 
-async def test_a_client_that_comes_late_gets_the_current_status_and_what_was_said_since(world: World) -> None:
+async def test_a_client_that_comes_late_gets_the_current_status_and_what_was_said_since(world: TellingWorld) -> None:
     task_id = await world.submit()
 
     attempt = world.begin(task_id)
@@ -257,7 +172,7 @@ async def test_a_client_that_comes_late_gets_the_current_status_and_what_was_sai
     assert text_of(events) == "Once "
 
 
-async def test_who_comes_after_the_end_gets_the_final_status_alone(world: World) -> None:
+async def test_who_comes_after_the_end_gets_the_final_status_alone(world: TellingWorld) -> None:
     task_id = await world.submit()
     attempt = world.begin(task_id)
     call = await world.provider.next_call()
@@ -269,7 +184,7 @@ async def test_who_comes_after_the_end_gets_the_final_status_alone(world: World)
         assert told(await stream.rest()) == ["completed"]
 
 
-async def test_without_live_events_a_stream_has_the_status_changes_alone(world: World) -> None:
+async def test_without_live_events_a_stream_has_the_status_changes_alone(world: TellingWorld) -> None:
     task_id = await world.submit()
 
     async with streaming(world.api, task_id, live=False) as stream:
@@ -282,7 +197,7 @@ async def test_without_live_events_a_stream_has_the_status_changes_alone(world: 
     assert [(event.id, event.event) for event in events] == [("1", "message"), ("2", "message"), ("3", "message")]
 
 
-async def test_an_answer_that_breaks_off_is_followed_by_a_new_attempt_that_says_so(world: World) -> None:
+async def test_an_answer_that_breaks_off_is_followed_by_a_new_attempt_that_says_so(world: TellingWorld) -> None:
     task_id = await world.submit()
 
     async with streaming(world.api, task_id) as stream:
@@ -315,7 +230,7 @@ async def test_an_answer_that_breaks_off_is_followed_by_a_new_attempt_that_says_
     assert task["agent_runs"][0]["error"]["type"] == "LLM_ERROR"
 
 
-async def test_a_worker_that_lost_its_task_is_not_heard_any_more(world: World) -> None:
+async def test_a_worker_that_lost_its_task_is_not_heard_any_more(world: TellingWorld) -> None:
     task_id = await world.submit()
 
     async with streaming(world.api, task_id) as stream:
@@ -324,7 +239,7 @@ async def test_a_worker_that_lost_its_task_is_not_heard_any_more(world: World) -
         await call.say("from the dead")
         first = await until(stream, "token")
         await world.lose_worker(task_id, attempt)
-        world.begin(task_id, worker="w2")
+        world.begin(task_id)
         call = await world.provider.next_call()
         await call.say("alive")
         await call.finish()
@@ -336,8 +251,10 @@ async def test_a_worker_that_lost_its_task_is_not_heard_any_more(world: World) -
     assert text_of(rest) == "alive"
 
 
-async def test_without_redis_there_are_status_changes_and_nothing_waits(store: Server, redis_url: str) -> None:
-    async with a_world(store, NO_REDIS, celery_broker_url=redis_url) as world:
+async def test_without_redis_there_are_status_changes_and_nothing_waits(
+    start_world: StartWorld, redis_url: str
+) -> None:
+    async with started_telling_world(start_world, redis_url=NO_REDIS, celery_broker_url=redis_url) as world:
         task_id = await world.submit()
         async with streaming(world.api, task_id) as stream:
             attempt = world.begin(task_id)
@@ -354,8 +271,8 @@ async def test_without_redis_there_are_status_changes_and_nothing_waits(store: S
     assert task["result"]["raw_output"] == "Once upon"
 
 
-async def test_turned_off_the_model_is_asked_for_its_whole_answer(store: Server, redis_url: str) -> None:
-    async with a_world(store, redis_url, stream_tokens=False) as world:
+async def test_turned_off_the_model_is_asked_for_its_whole_answer(start_world: StartWorld) -> None:
+    async with started_telling_world(start_world, stream_tokens=False) as world:
         task_id = await world.submit()
         attempt = world.begin(task_id)
         call = await world.provider.next_call()
@@ -374,20 +291,13 @@ async def test_live_events_of_another_tenant_are_as_little_there_as_its_task(sto
             problem_of(response, 404, "TASK_NOT_FOUND")
 
 
-async def test_an_article_of_the_content_agent_is_streamed_from_the_simulator(
-    store: Server, redis_url: str, simulator: Server
-) -> None:
-    settings, registry = api_settings(**stores_of(store, redis_url)), Registry()
-    async with (
-        served_api(settings, registry=registry) as api,
-        a_worker(settings, registry, openai_base_url=f"{simulator.http_url}/v1") as worker,
-    ):
-        task_id = await api.submit("Write a short article about coffee", agent="ContentAgent")
-        async with streaming(api, task_id) as stream:
-            attempt = asyncio.create_task(worker.runner.run(task_id, worker="w1"))
+async def test_an_article_of_the_content_agent_is_streamed_from_the_simulator(start_world: StartWorld) -> None:
+    async with start_world(over_socket=True) as world:
+        task_id = await world.api.submit("Write a short article about coffee", agent="ContentAgent")
+        async with streaming(world.api, task_id) as stream:
+            attempt = asyncio.create_task(world.work(task_id))
             events = await stream.rest()
-            await attempt
-        task: Json = await api.read(task_id)
+            task = await attempt
 
     last_call = max(event.json()["call"] for event in events if event.event == "token")
     text = "".join(

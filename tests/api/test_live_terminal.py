@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from app.devstack.source import with_source
-from tests.api.test_live_events import World, a_world
-from tests.processes import Server, module
+from tests.api.telling import TellingWorld, started_telling_world
+from tests.api.world import StartWorld, World
+from tests.processes import module
 
 PATIENCE = 20
 _STEERING = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
@@ -81,13 +82,13 @@ def terminal_of(world: World, folder: Path, *arguments: str) -> Iterator[Screen]
 
 
 @pytest.fixture
-async def world(store: Server, redis_url: str) -> AsyncIterator[World]:
-    async with a_world(store, redis_url) as started:
+async def world(start_world: StartWorld) -> AsyncIterator[TellingWorld]:
+    async with started_telling_world(start_world) as started:
         yield started
 
 
 async def test_the_text_and_the_tools_are_shown_while_they_come_and_the_answer_at_the_end(
-    world: World, tmp_path: Path
+    world: TellingWorld, tmp_path: Path
 ) -> None:
     with terminal_of(world, tmp_path, "task", "Tell me", "--agent", "TellingAgent") as screen:
         attempt = world.begin(await screen.task_id())
@@ -107,7 +108,7 @@ async def test_the_text_and_the_tools_are_shown_while_they_come_and_the_answer_a
 
 
 async def test_ctrl_c_in_the_middle_of_an_answer_leaves_the_terminal_and_the_task_as_they_should_be(
-    world: World, tmp_path: Path
+    world: TellingWorld, tmp_path: Path
 ) -> None:
     with terminal_of(world, tmp_path, "task", "Tell me", "--agent", "TellingAgent") as screen:
         task_id = await screen.task_id()

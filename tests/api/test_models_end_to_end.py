@@ -3,75 +3,35 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
-import httpx
 import pytest
 from starlette.applications import Starlette
 
-from app.bootstrap.execution import Execution, build_execution
 from app.http.server import server_config
-from app.jobs.models import Status
 from app.tasks.schemas import TaskResponse, WhyResponse
-from tests.api.harness import Api, Json, api_settings, conforms, running_api, stores_of
+from tests.api.harness import conforms
 from tests.api.serving import QuietServer
+from tests.api.world import StartWorld, World
 from tests.fakes.anthropic import AnthropicServer, Fails, Says
 from tests.processes import Server
 
-PATIENCE = 20
 NOBODY = "http://127.0.0.1:9/v1"
 CODING = "Write a Go function to reverse a string"
 CLAUDE = "anthropic:claude-sonnet-5"
 
 
-@dataclass
-class World:
-    """The API, one worker's kernel and a simulator."""
-
-    api: Api
-    worker: Execution
-    simulator: httpx.AsyncClient
-
-    async def run(self, text: str = CODING, **body: Any) -> Json:
-        task_id = await self.api.submit(text, **body)
-        async with asyncio.timeout(PATIENCE):
-            while not Status((await self.api.read(task_id))["status"]).is_final:
-                await self.worker.runner.run(task_id, worker="w1")
-        return await self.api.read(task_id)
-
-    async def attempt(self, text: str = CODING, **body: Any) -> Json:
-        """The task after its first attempt."""
-        task_id = await self.api.submit(text, **body)
-        await self.worker.runner.run(task_id, worker="w1")
-        return await self.api.read(task_id)
-
-    async def count_calls(self) -> int:
-        calls: int = (await self.simulator.get("/_sim/requests")).json()["total"]
-        return calls
-
-
-StartWorld = Callable[..., AbstractAsyncContextManager[World]]
-
-
 @pytest.fixture
-def start_world(store: Server, redis_url: str, simulator: Server) -> StartWorld:
-    @asynccontextmanager
-    async def start(**settings: Any) -> AsyncIterator[World]:
-        url = f"http://127.0.0.1:{simulator.port}"
-        endpoints = {"down": {"base_url": NOBODY}, "local": {"base_url": f"{url}/v1"}}
-        models: Json = {"openai_api_key": "simulated", "openai_base_url": f"{url}/v1", "llm_endpoints": endpoints}
-        given = api_settings(**stores_of(store, redis_url), **models, web_search_provider="none", **settings)
-        async with running_api(given) as api, httpx.AsyncClient(base_url=url, trust_env=False) as client:
-            worker = await build_execution(given)
-            try:
-                yield World(api, worker, client)
-            finally:
-                await worker.close()
+def start_world(start_world: StartWorld, simulator: Server) -> StartWorld:
+    """Its worlds know a provider that is down and one of their own."""
+    endpoints = {"down": {"base_url": NOBODY}, "local": {"base_url": f"{simulator.http_url}/v1"}}
+    return partial(start_world, llm_endpoints=endpoints)
 
-    return start
+
+async def count_calls(world: World) -> int:
+    return sum((await world.asked()).values())
 
 
 @asynccontextmanager
@@ -90,7 +50,7 @@ async def served(application: Starlette) -> AsyncIterator[str]:
 
 async def test_when_a_model_is_down_the_next_one_answers_and_the_runs_say_so(start_world: StartWorld) -> None:
     async with start_world(llm_peer_model="down:small,gpt-4o-mini", llm_code_model="down:big,local:gpt-4o") as world:
-        task = await world.run()
+        task = await world.run(CODING)
 
     conforms(TaskResponse, task)
     assert (task["status"], task["attempt"]) == ("completed", 1)
@@ -109,9 +69,9 @@ async def test_when_a_model_is_down_the_next_one_answers_and_the_runs_say_so(sta
 
 async def test_each_call_of_a_chain_is_one_of_the_budget(start_world: StartWorld) -> None:
     async with start_world(llm_code_model="down:big,gpt-4o") as world:
-        before = await world.count_calls()
-        task = await world.run(agent="CodeAgent", budget={"model_calls": 1})
-        asked = await world.count_calls() - before
+        before = await count_calls(world)
+        task = await world.run(CODING, agent="CodeAgent", budget={"model_calls": 1})
+        asked = await count_calls(world) - before
 
     assert (task["error"]["type"], asked) == ("BUDGET_EXCEEDED", 0)
     assert task["cost"]["model_calls"] == 1
@@ -119,8 +79,8 @@ async def test_each_call_of_a_chain_is_one_of_the_budget(start_world: StartWorld
 
 async def test_a_model_that_is_known_to_be_down_is_passed_over(start_world: StartWorld) -> None:
     async with start_world(llm_peer_model="down:small,gpt-4o-mini", circuit_failures=1) as world:
-        await world.run()
-        task = await world.run()
+        await world.run(CODING)
+        task = await world.run(CODING)
 
     assert task["agent_runs"][0]["models"] == [
         {"model": "down:small", "calls": 0, "failures": 0, "last_error": "CIRCUIT_OPEN"},
@@ -130,7 +90,7 @@ async def test_a_model_that_is_known_to_be_down_is_passed_over(start_world: Star
 
 async def test_every_run_that_asked_a_model_names_the_versions_of_its_prompts(start_world: StartWorld) -> None:
     async with start_world() as world:
-        tasks = [await world.run(), await world.run("Write a short article about coffee")]
+        tasks = [await world.run(CODING), await world.run("Write a short article about coffee")]
 
     for run in (run for task in tasks for run in task["agent_runs"]):
         assert run["prompts"], f"{run['agent_name']} does not say which prompts it used"
@@ -142,7 +102,7 @@ async def test_every_run_that_asked_a_model_names_the_versions_of_its_prompts(st
 
 async def test_calls_whose_price_is_not_known_are_counted(start_world: StartWorld) -> None:
     async with start_world(llm_code_model="local:llama") as world:
-        cost = (await world.run(agent="CodeAgent"))["cost"]
+        cost = (await world.run(CODING, agent="CodeAgent"))["cost"]
 
     assert cost["unpriced_calls"] == cost["model_calls"] > 0
     assert cost["usd_estimate"] == 0
@@ -152,7 +112,7 @@ async def test_a_configured_price_is_charged(start_world: StartWorld) -> None:
     prices = {"local:llama": {"input_per_million": 1, "output_per_million": 1}}
 
     async with start_world(llm_code_model="local:llama", llm_prices=prices) as world:
-        cost = (await world.run(agent="CodeAgent"))["cost"]
+        cost = (await world.run(CODING, agent="CodeAgent"))["cost"]
 
     assert cost["unpriced_calls"] == 0
     assert cost["usd_estimate"] == pytest.approx(cost["total_tokens"] / 1_000_000)
@@ -164,11 +124,11 @@ async def test_a_task_beyond_the_rate_limit_waits_outside_of_the_worker_and_no_a
     limits = {"local:llama": {"requests_per_minute": 1}}
 
     async with start_world(llm_peer_model="local:llama", llm_code_model="gpt-4o", llm_rate_limits=limits) as world:
-        await world.run()
-        before = await world.count_calls()
-        deferred = await world.attempt()
+        await world.run(CODING)
+        before = await count_calls(world)
+        deferred = await world.attempt(CODING)
         why = (await world.api.get(f"/v1/tasks/{deferred['task_id']}/why")).json()
-        asked = await world.count_calls() - before
+        asked = await count_calls(world) - before
 
     assert (deferred["status"], deferred["attempt"], deferred["agent_runs"], asked) == ("queued", 0, [], 0)
     assert deferred["history"][-1]["reason"] == "rate_limited"
@@ -183,8 +143,8 @@ async def test_beyond_the_rate_limit_of_one_model_the_next_in_the_chain_is_asked
     limits = {"local:llama": {"requests_per_minute": 1}}
 
     async with start_world(llm_peer_model="local:llama,gpt-4o-mini", llm_rate_limits=limits) as world:
-        await world.run()
-        task = await world.run()
+        await world.run(CODING)
+        task = await world.run(CODING)
 
     assert task["agent_runs"][0]["models"] == [
         {"model": "local:llama", "calls": 0, "failures": 0, "last_error": "LLM_RATE_LIMITED"},
@@ -195,9 +155,9 @@ async def test_beyond_the_rate_limit_of_one_model_the_next_in_the_chain_is_asked
 async def test_after_a_429_no_other_task_asks_before_the_provider_wishes(start_world: StartWorld) -> None:
     async with start_world(llm_peer_model="local:llama") as world:
         refused = await world.attempt(f"{CODING} [[sim error=429 retry_after=30]]")
-        before = await world.count_calls()
-        other = await world.attempt()
-        asked = await world.count_calls() - before
+        before = await count_calls(world)
+        other = await world.attempt(CODING)
+        asked = await count_calls(world) - before
 
     assert (refused["status"], refused["attempt"]) == ("queued", 1)
     assert (other["status"], other["attempt"], asked) == ("queued", 0, 0)
@@ -222,7 +182,7 @@ async def test_anthropic_serves_a_task_and_when_it_cannot_the_next_does(
             anthropic_api_key="sk-ant-secret", anthropic_base_url=url, llm_code_model=f"{CLAUDE},gpt-4o"
         ) as world,
     ):
-        task = await world.run(agent="CodeAgent")
+        task = await world.run(CODING, agent="CodeAgent")
 
     assert task["status"] == "completed", task["error"]
     [run] = task["agent_runs"]

@@ -12,6 +12,8 @@ import pytest
 from tests.api.harness import Api, api_settings, problem_of, running_api, somebody_waits_for, upkeep_of
 from tests.processes import Server, start_store, start_valkey
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def own_store(tmp_path: Path) -> Iterator[Server]:

@@ -17,20 +17,20 @@ from app.errors import NotFound
 from app.llm.usage import ModelRole
 from app.replay.models import Recording, RecordingUnreadable
 from app.replay.recordings import place_of
-from app.replay.replaying import NothingRecorded, Replayed
+from app.replay.replaying import NothingRecorded, Replayed, Scores
 from tests.api.harness import Json, problem_of
-from tests.api.world import World, started_world, world_settings
-from tests.processes import Server
+from tests.api.world import StartWorld, World
 
 ARTICLE = "Compare quantum computing with remote work."
 CODING = "Write a Python function that reverses a string"
+FLAWLESS = {"type": "code_parses"}
+RUBRIC = {"criteria": [{"name": "subject", "description": "It has a Python function that reverses a string."}]}
 SAME, DIFFERENT, USAGE, DIVERGED = 0, 1, 2, 8
 
 
 @pytest.fixture
-async def world(store: Server, redis_url: str, simulator: Server, tmp_path: Path) -> AsyncIterator[World]:
-    given = world_settings(store, redis_url, simulator, artifact_store=str(tmp_path / "artifacts"))
-    async with started_world(given, simulator, over_socket=True) as started:
+async def world(start_world: StartWorld, tmp_path: Path) -> AsyncIterator[World]:
+    async with start_world(over_socket=True, artifact_store=str(tmp_path / "artifacts")) as started:
         yield started
 
 
@@ -115,6 +115,57 @@ async def test_another_agent_does_the_same_task_live(world: World) -> None:
     assert "raw_output" in executor.differences
 
 
+async def test_an_output_that_was_evaluated_is_scored_again_without_asking_anybody(world: World) -> None:
+    task = await world.run(CODING, evaluation={"checks": [FLAWLESS], "rubric": RUBRIC, "minimum_score": 0.1})
+    await world.simulator.delete("/_sim/requests")
+
+    *_, executor, verdict = await replayed(world, task)
+
+    assert task["status"] == "completed"
+    assert (executor.agent_role, verdict.agent_role, verdict.agent_name) == ("executor", "evaluator", "Evaluator")
+    assert (verdict.is_same, verdict.replayed_calls, verdict.live_calls) == (True, 1, 0)
+    score = task["result"]["evaluation"]["score"]
+    assert verdict.score == Scores(score, score)
+    assert executor.score is None
+    assert await world.asked() == {}
+
+
+async def test_another_agents_output_is_scored_by_the_recorded_evaluation(world: World) -> None:
+    task = await world.run(CODING, evaluation={"checks": [FLAWLESS]})
+
+    _, verdict = await replayed(world, task, agent="EchoAgent", is_live=True)
+
+    assert verdict.score == Scores(1.0, 0.0)
+    assert set(verdict.differences) == {"checks", "passed", "score"}
+
+
+async def test_a_rubric_is_judged_live_when_the_output_is_another(world: World) -> None:
+    task = await world.run(CODING, evaluation={"rubric": RUBRIC, "minimum_score": 0})
+
+    *_, alone = await replayed(world, task, agent="EchoAgent", live_roles=frozenset({ModelRole.CODE}))
+    *_, asking = await replayed(world, task, agent="EchoAgent", is_live=True)
+
+    assert alone.has_diverged
+    assert alone.score is not None
+    assert (alone.score.then is None, alone.score.now) == (False, None)
+    assert asking.live_calls == 1
+    assert asking.score is not None
+    assert asking.score.now is not None
+
+
+async def test_the_last_of_several_rounds_is_the_one_that_is_scored(world: World) -> None:
+    strict = {"type": "length", "min_words": 100_000}
+    task = await world.run(CODING, evaluation={"checks": [strict], "retries": 1, "on_failure": "accept"})
+
+    *_, executor, verdict = await replayed(world, task)
+
+    assert task["result"]["evaluation"]["rounds"] == 2
+    assert executor.is_same
+    assert verdict.is_same
+    score = task["result"]["evaluation"]["score"]
+    assert verdict.score == Scores(score, score)
+
+
 async def test_what_was_not_recorded_cannot_be_replayed(world: World) -> None:
     echoed = await world.run("ping", agent="EchoAgent")
     listed = await world.api.get(f"/v1/tasks/{echoed['task_id']}/recordings")
@@ -151,10 +202,9 @@ async def test_a_store_that_is_away_costs_the_recording_and_not_the_task(
     assert await recordings_of(world, task) == []
 
 
-async def test_recordings_go_with_their_task(store: Server, redis_url: str, simulator: Server, tmp_path: Path) -> None:
+async def test_recordings_go_with_their_task(start_world: StartWorld, tmp_path: Path) -> None:
     place = tmp_path / "artifacts"
-    given = world_settings(store, redis_url, simulator, artifact_store=str(place))
-    async with started_world(given, simulator) as world:
+    async with start_world(artifact_store=str(place)) as world:
         task = await world.run(CODING)
         artifacts = ArtifactStore(str(place))
         (kept,) = (await world.api.get(f"/v1/tasks/{task['task_id']}/recordings")).json()["items"]
@@ -177,19 +227,27 @@ def test_what_is_no_recording_is_refused() -> None:
 
 @pytest.mark.slow
 async def test_the_command_compares_and_its_exit_code_tells_ci(world: World, tmp_path: Path) -> None:
-    task = await world.run(CODING)
+    task = await world.run(CODING, evaluation={"checks": [FLAWLESS]})
     changed = tmp_path / "generate.md"
     changed.write_text("Answer with one word.")
 
     same = await orchestrate(world, "replay", task["task_id"], "--json")
     diverged = await orchestrate(world, "replay", task["task_id"], "--prompt", f"code_generate={changed}")
+    misspelt = await orchestrate(world, "replay", task["task_id"], "--prompt", f"code_generrate={changed}")
     unknown = await orchestrate(world, "replay", "no-such-task")
 
     assert same.returncode == SAME, same.stderr
     runs = json.loads(same.stdout)["runs"]
-    assert [(run["agent_role"], run["is_same"]) for run in runs] == [("router", True), ("executor", True)]
+    assert [(run["agent_role"], run["is_same"]) for run in runs] == [
+        ("router", True),
+        ("executor", True),
+        ("evaluator", True),
+    ]
+    assert runs[-1]["score"] == {"then": 1.0, "now": 1.0}
     assert diverged.returncode == DIVERGED, diverged.stderr
     assert "+Answer with one word." in diverged.stdout
+    assert misspelt.returncode == USAGE
+    assert "code_generrate" in misspelt.stderr
     assert unknown.returncode == USAGE
     assert "TASK_NOT_FOUND" in unknown.stderr
 

@@ -1,9 +1,7 @@
 """Where a task goes: dry runs and questions to the client, over the API, a worker's kernel and the simulator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,14 +9,12 @@ import httpx
 import pytest
 
 from app.agents.prompt import load_prompt
-from app.bootstrap.execution import Execution, build_execution
 from app.jobs.models import DRY_RUN
-from app.settings import load_settings
 from app.tasks.clarification import MOST_CLARIFICATIONS
 from app.tasks.models import DRY_RUN_KEPT
 from app.tasks.routing_schemas import RouteResponse
-from tests.api.harness import NOBODY, Api, Json, api_settings, conforms, fields_of, problem_of, running_api, stores_of
-from tests.processes import Server
+from tests.api.harness import NOBODY, Api, Json, conforms, fields_of, problem_of
+from tests.api.world import StartWorld, World
 
 CODE = "Write a Python function to reverse a string"
 FLIGHT = "Book me a flight to Paris"
@@ -28,67 +24,38 @@ KEYS = "key-of-acme-0123456789:acme,key-of-zeta-0123456789:zeta"
 ACME, ZETA = {"X-API-Key": "key-of-acme-0123456789"}, {"X-API-Key": "key-of-zeta-0123456789"}
 
 
-@dataclass
-class World:
-    """The API and one worker's kernel, which works when a test says so."""
-
-    api: Api
-    worker: Execution
-
-    async def work(self, task_id: str) -> Json:
-        """The task after one attempt."""
-        await self.worker.runner.run(task_id, worker="w1")
-        return await self.api.read(task_id)
-
-    async def dry_run(self, task: str, *, headers: Any = None, **body: Any) -> httpx.Response:
-        """The answer to a dry run that a worker takes up while the request waits."""
-        before = set(await self.dry_runs())
-        asked = asyncio.create_task(self.api.post("/v1/agent/route", {"task": task, **body}, headers=headers))
-        async with asyncio.timeout(20):
-            while not asked.done():
-                for task_id in set(await self.dry_runs()) - before:
-                    await self.worker.runner.run(task_id, worker="w1")
-                await asyncio.sleep(0.01)
-        return asked.result()
-
-    async def dry_runs(self) -> list[str]:
-        return [found["_id"] for found in await self.api.core.tasks.find_many({DRY_RUN: True}, limit=100)]
-
-    async def asked_task(self, task: str = VAGUE, **body: Any) -> Json:
-        """A task that waits for its client."""
-        held = await self.work(await self.api.submit(task, clarify=True, **body))
-        assert held["status"] == "awaiting_approval", held["error"]
-        return held
-
-    async def clarify(self, task_id: str, *, headers: Any = None, **body: Any) -> httpx.Response:
-        return await self.api.post(f"/v1/tasks/{task_id}/clarify", body, headers=headers)
-
-
-StartWorld = Callable[..., AbstractAsyncContextManager[World]]
-
-
-@pytest.fixture
-def start_world(store: Server, redis_url: str, simulator: Server) -> StartWorld:
-    @asynccontextmanager
-    async def start(**overrides: Any) -> AsyncIterator[World]:
-        settings = api_settings(**stores_of(store, redis_url), api_keys=KEYS, **overrides)
-        models = {"openai_api_key": "simulated", "openai_base_url": f"{simulator.http_url}/v1"}
-        given = {**settings.model_dump(), **models, "web_search_provider": "none", **overrides}
-        async with running_api(settings) as api:
-            api.client.headers.update(ACME)
-            execution = await build_execution(load_settings(_env_file=None, **given))
-            try:
-                yield World(api, execution)
-            finally:
-                await execution.close()
-
-    return start
-
-
 @pytest.fixture
 async def world(start_world: StartWorld) -> AsyncIterator[World]:
-    async with start_world() as started:
+    async with start_world(api_keys=KEYS) as started:
+        started.api.client.headers.update(ACME)
         yield started
+
+
+async def dry_run(world: World, task: str, *, headers: Any = None, **body: Any) -> httpx.Response:
+    """The answer to a dry run that a worker takes up while the request waits."""
+    before = set(await dry_runs_in(world))
+    asked = asyncio.create_task(world.api.post("/v1/agent/route", {"task": task, **body}, headers=headers))
+    async with asyncio.timeout(20):
+        while not asked.done():
+            for task_id in set(await dry_runs_in(world)) - before:
+                await world.work(task_id)
+            await asyncio.sleep(0.01)
+    return asked.result()
+
+
+async def dry_runs_in(world: World) -> list[str]:
+    return [found["_id"] for found in await world.api.core.tasks.find_many({DRY_RUN: True}, limit=100)]
+
+
+async def asked_task(world: World, task: str = VAGUE, **body: Any) -> Json:
+    """A task that waits for its client."""
+    held = await world.attempt(task, clarify=True, **body)
+    assert held["status"] == "awaiting_approval", held["error"]
+    return held
+
+
+async def clarify(world: World, task_id: str, *, headers: Any = None, **body: Any) -> httpx.Response:
+    return await world.api.post(f"/v1/tasks/{task_id}/clarify", body, headers=headers)
 
 
 async def test_a_task_tells_what_its_routing_came_from(world: World) -> None:
@@ -144,7 +111,7 @@ async def test_a_failed_task_is_routed_again_when_it_is_retried_by_hand(world: W
 
 
 async def test_a_dry_run_answers_the_decision(world: World) -> None:
-    answer = await world.dry_run(CODE)
+    answer = await dry_run(world, CODE)
 
     assert answer.status_code == 200, answer.text
     body = answer.json()
@@ -162,7 +129,7 @@ async def test_a_dry_run_answers_the_decision(world: World) -> None:
     ],
 )
 async def test_a_dry_run_of_what_would_fail_says_with_what(world: World, task: str, rule: str, error: str) -> None:
-    answer = await world.dry_run(task)
+    answer = await dry_run(world, task)
 
     assert answer.status_code == 200, answer.text
     body = answer.json()
@@ -170,7 +137,7 @@ async def test_a_dry_run_of_what_would_fail_says_with_what(world: World, task: s
 
 
 async def test_a_dry_run_of_input_that_only_one_agent_takes_asks_no_model(world: World) -> None:
-    body = (await world.dry_run("Look at it.", input={"csv": SALES})).json()
+    body = (await dry_run(world, "Look at it.", input={"csv": SALES})).json()
 
     assert (body["selected_agent"], body["routing"]["rule"]) == ("DataAnalyzerAgent", "typed_input")
     assert body["cost"]["model_calls"] == 0
@@ -180,8 +147,8 @@ async def test_a_dry_run_knows_the_session_and_leaves_no_trace_in_it(world: Worl
     await world.work(await world.api.submit(CODE, session_id="talk"))
     before = (await world.api.get("/v1/sessions/talk")).json()
 
-    body = (await world.dry_run("the same once more, please", session_id="talk")).json()
-    elsewhere = (await world.dry_run("the same once more, please", session_id="another")).json()
+    body = (await dry_run(world, "the same once more, please", session_id="talk")).json()
+    elsewhere = (await dry_run(world, "the same once more, please", session_id="another")).json()
 
     assert body["selected_agent"] == "CodeAgent"
     assert elsewhere["selected_agent"] is None
@@ -193,7 +160,7 @@ async def test_a_dry_run_knows_the_session_and_leaves_no_trace_in_it(world: Worl
 
 
 async def test_a_dry_run_is_in_no_list_and_no_total_and_is_removed_soon(world: World) -> None:
-    body = (await world.dry_run(FLIGHT)).json()
+    body = (await dry_run(world, FLIGHT)).json()
     stored = await world.api.core.tasks.find_one({"_id": body["task_id"]})
     assert stored is not None
     await world.worker.upkeep.run_once()
@@ -223,7 +190,7 @@ async def test_a_dry_run_that_takes_longer_than_the_client_waits_can_be_read_lat
 async def test_a_repeated_key_is_answered_with_the_same_dry_run_and_is_not_that_of_a_task(world: World) -> None:
     key = {"Idempotency-Key": "once"}
 
-    first = await world.dry_run(CODE, headers=key)
+    first = await dry_run(world, CODE, headers=key)
     again = await world.api.post("/v1/agent/route", {"task": CODE}, headers=key)
     executed = await world.api.execute(CODE, headers=key)
 
@@ -234,7 +201,7 @@ async def test_a_repeated_key_is_answered_with_the_same_dry_run_and_is_not_that_
 
 async def test_a_router_that_cannot_be_asked_is_a_503(start_world: StartWorld) -> None:
     async with start_world(task_max_attempts=1) as world:
-        body = problem_of(await world.dry_run(f"{CODE} [[sim error=500]]"), 503, "ROUTING_FAILED")
+        body = problem_of(await dry_run(world, f"{CODE} [[sim error=500]]"), 503, "ROUTING_FAILED")
 
     assert "LLM_ERROR" in body["detail"]
 
@@ -245,7 +212,7 @@ async def test_a_dry_run_is_held_to_the_form_of_a_task(api: Api) -> None:
 
 
 async def test_a_router_that_is_not_sure_asks_the_client_who_names_the_agent(world: World) -> None:
-    held = await world.asked_task()
+    held = await asked_task(world)
     why = (await world.api.get(f"/v1/tasks/{held['task_id']}/why")).json()
 
     hold = held["hold"]
@@ -255,7 +222,7 @@ async def test_a_router_that_is_not_sure_asks_the_client_who_names_the_agent(wor
     assert "name an agent" in why["explanation"]
     assert held["attempt"] == 0
 
-    answer = await world.clarify(held["task_id"], agent="EchoAgent")
+    answer = await clarify(world, held["task_id"], agent="EchoAgent")
     done = await world.work(held["task_id"])
 
     assert (answer.status_code, answer.json()["status"], answer.json()["hold"]) == (202, "queued", None)
@@ -264,9 +231,9 @@ async def test_a_router_that_is_not_sure_asks_the_client_who_names_the_agent(wor
 
 
 async def test_a_question_can_be_answered_in_other_words_which_the_agent_sees_too(world: World) -> None:
-    held = await world.asked_task("Do it for me")
+    held = await asked_task(world, "Do it for me")
 
-    await world.clarify(held["task_id"], text="I mean: write a Go function to reverse a string")
+    await clarify(world, held["task_id"], text="I mean: write a Go function to reverse a string")
     done = await world.work(held["task_id"])
 
     assert (done["status"], done["selected_agent"]) == ("completed", "CodeAgent"), done["error"]
@@ -276,7 +243,7 @@ async def test_a_question_can_be_answered_in_other_words_which_the_agent_sees_to
 
 async def test_two_agents_that_fit_alike_are_a_question_of_which(start_world: StartWorld) -> None:
     async with start_world(router_min_confidence=0.7) as world:
-        held = await world.asked_task("Python trends")
+        held = await asked_task(world, "Python trends")
         sure = await world.work(await world.api.submit("Python trends"))
 
     assert held["hold"]["facts"]["rule"] == "ambiguous", held["hold"]
@@ -286,22 +253,22 @@ async def test_two_agents_that_fit_alike_are_a_question_of_which(start_world: St
 
 
 async def test_nobody_is_asked_for_ever(world: World) -> None:
-    task_id = (await world.asked_task())["task_id"]
+    task_id = (await asked_task(world))["task_id"]
     for number in range(MOST_CLARIFICATIONS):
-        assert (await world.clarify(task_id, text=f"That thing, number {number}.")).status_code == 202
+        assert (await clarify(world, task_id, text=f"That thing, number {number}.")).status_code == 202
         task = await world.work(task_id)
 
     assert (task["status"], task["error"]["type"]) == ("failed", "UNKNOWN_TASK_TYPE")
-    problem_of(await world.clarify(task_id, text="Once more."), 409, "TASK_NOT_WAITING")
+    problem_of(await clarify(world, task_id, text="Once more."), 409, "TASK_NOT_WAITING")
 
 
 async def test_only_who_is_asked_can_answer_and_only_with_what_fits(world: World) -> None:
-    task_id = (await world.asked_task())["task_id"]
+    task_id = (await asked_task(world))["task_id"]
     queued = await world.api.submit(CODE)
 
-    problem_of(await world.clarify(task_id, headers=ZETA, text="x"), 404, "TASK_NOT_FOUND")
-    problem_of(await world.clarify(NOBODY, text="x"), 404, "TASK_NOT_FOUND")
-    problem_of(await world.clarify(queued, text="x"), 409, "TASK_NOT_WAITING")
+    problem_of(await clarify(world, task_id, headers=ZETA, text="x"), 404, "TASK_NOT_FOUND")
+    problem_of(await clarify(world, NOBODY, text="x"), 404, "TASK_NOT_FOUND")
+    problem_of(await clarify(world, queued, text="x"), 409, "TASK_NOT_WAITING")
     for body, fields in [
         ({}, ["body"]),
         ({"agent": "CodeAgent", "text": "x"}, ["body"]),
@@ -310,29 +277,29 @@ async def test_only_who_is_asked_can_answer_and_only_with_what_fits(world: World
         # It needs a table, which cannot be handed in any more.
         ({"agent": "DataAnalyzerAgent"}, ["input"]),
     ]:
-        refused = problem_of(await world.clarify(task_id, **body), 422, "VALIDATION_ERROR")
+        refused = problem_of(await clarify(world, task_id, **body), 422, "VALIDATION_ERROR")
         assert fields_of(refused) == fields
     assert (await world.api.read(task_id))["status"] == "awaiting_approval"
 
 
 async def test_of_simultaneous_answers_one_counts_and_a_repeated_key_is_the_same_answer(world: World) -> None:
-    task_id = (await world.asked_task())["task_id"]
+    task_id = (await asked_task(world))["task_id"]
     key = {"Idempotency-Key": "answer"}
 
     answers = await asyncio.gather(
-        world.clarify(task_id, agent="EchoAgent", headers=key), world.clarify(task_id, agent="CodeAgent")
+        clarify(world, task_id, agent="EchoAgent", headers=key), clarify(world, task_id, agent="CodeAgent")
     )
     codes = sorted(answer.status_code for answer in answers)
     first = next(answer for answer in answers if answer.status_code == 202)
 
     assert codes == [202, 409]
     if first is answers[0]:
-        assert (await world.clarify(task_id, agent="EchoAgent", headers=key)).status_code == 202
+        assert (await clarify(world, task_id, agent="EchoAgent", headers=key)).status_code == 202
 
 
 async def test_a_question_is_over_with_the_deadline_or_a_cancellation(world: World) -> None:
-    overdue = await world.asked_task(deadline_seconds=60)
-    cancelled = await world.asked_task()
+    overdue = await asked_task(world, deadline_seconds=60)
+    cancelled = await asked_task(world)
     past = {"$set": {"deadline_at": world.api.core.clock() - timedelta(seconds=1)}}
     await world.api.core.tasks.update_one({"_id": overdue["task_id"]}, past)
 

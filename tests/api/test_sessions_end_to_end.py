@@ -1,24 +1,15 @@
 """Memory across tasks, in the real kernel and against the simulator: what a later task is told, and what that costs."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
 from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
-from app.agents.registry import Registry
-from app.agents.specs import BUILT_IN, AgentSpec
-from app.bootstrap.execution import Execution, build_execution
-from app.jobs.models import Status
+from app.agents.specs import AgentSpec
 from app.llm.usage import ModelRole
-from tests.api.harness import Api, Json, api_settings, running_api, stores_of
-from tests.processes import Server
+from tests.api.harness import Json
+from tests.api.world import StartWorld, World
 
-PATIENCE = 20
 LONG = "word " * 60
 
 
@@ -41,58 +32,16 @@ RECALLING = AgentSpec(
 )
 
 
-@dataclass
-class World:
-    """The API, one worker's kernel and a simulator."""
-
-    api: Api
-    worker: Execution
-    simulator: httpx.AsyncClient
-
-    async def run(self, text: str, **body: Any) -> Json:
-        task_id = await self.api.submit(text, **body)
-        async with asyncio.timeout(PATIENCE):
-            while not Status((await self.api.read(task_id))["status"]).is_final:
-                await self.worker.runner.run(task_id, worker="w1")
-        return await self.api.read(task_id)
-
-    async def told(self, text: str) -> list[str]:
-        """What a task of the session is told."""
-        task = await self.run(text, session_id="demo", agent=RECALLING.name)
-        told: list[str] = task["result"]["data"]["told"]
-        return told
-
-
-StartWorld = Callable[..., AbstractAsyncContextManager[World]]
-
-
 @pytest.fixture
-def start_world(store: Server, redis_url: str, simulator: Server) -> StartWorld:
-    @asynccontextmanager
-    async def start(**settings: Any) -> AsyncIterator[World]:
-        url = f"http://127.0.0.1:{simulator.port}"
-        models = {"openai_api_key": "simulated", "openai_base_url": f"{url}/v1", "web_search_provider": "none"}
-        given = api_settings(**stores_of(store, redis_url), **models, **settings)
-        registry = Registry((*BUILT_IN, RECALLING))
-        async with (
-            running_api(given, registry=registry) as api,
-            httpx.AsyncClient(base_url=url, trust_env=False) as client,
-        ):
-            worker = await build_execution(given, registry=registry)
-            try:
-                yield World(api, worker, client)
-            finally:
-                await client.delete("/_sim/faults")
-                await worker.close()
-
-    return start
-
-
-@pytest.fixture
-async def world(start_world: StartWorld) -> AsyncIterator[World]:
+async def remembering(start_world: StartWorld) -> AsyncIterator[World]:
     # One turn fits, beside a small summary.
-    async with start_world(session_context_tokens=220, session_summary_tokens=100) as started:
+    async with start_world(RECALLING, session_context_tokens=220, session_summary_tokens=100) as started:
         yield started
+
+
+async def ask(world: World, text: str) -> Json:
+    """The next turn of the session."""
+    return await world.run(text, session_id="demo", agent=RECALLING.name)
 
 
 async def test_and_now_in_go_after_a_python_function_gives_go(start_world: StartWorld) -> None:
@@ -115,11 +64,11 @@ async def test_a_task_that_says_nothing_by_itself_is_routed_by_what_it_goes_on_w
     assert alone["error"]["type"] == "UNKNOWN_TASK_TYPE"
 
 
-async def test_older_turns_are_condensed_by_a_run_of_their_own_that_is_paid_by_the_task(world: World) -> None:
+async def test_older_turns_are_condensed_by_a_run_of_their_own_that_is_paid_by_the_task(remembering: World) -> None:
     for number in (1, 2):
-        await world.told(f"Question {number}.")
+        await ask(remembering, f"Question {number}.")
 
-    task = await world.run("Question 3.", session_id="demo", agent=RECALLING.name)
+    task = await ask(remembering, "Question 3.")
 
     assert task["status"] == "completed", task["error"]
     memory, executor = task["agent_runs"]
@@ -129,17 +78,17 @@ async def test_older_turns_are_condensed_by_a_run_of_their_own_that_is_paid_by_t
     assert "Asked: Question 1." in memory["output"]
     told = task["result"]["data"]["told"]
     assert told[1:3] == [memory["output"], "Question 2."]
-    session = (await world.api.get("/v1/sessions/demo")).json()
+    session = (await remembering.api.get("/v1/sessions/demo")).json()
     assert session["has_summary"] is True
     assert session["cost"]["tokens"] == task["cost"]["total_tokens"]
 
 
-async def test_a_summary_that_fails_does_not_fail_the_task(world: World) -> None:
+async def test_a_summary_that_fails_does_not_fail_the_task(remembering: World) -> None:
     for number in (1, 2):
-        await world.told(f"Question {number}.")
-    await world.simulator.post("/_sim/faults", json={"role": "memory", "error": "500"})
+        await ask(remembering, f"Question {number}.")
+    await remembering.simulator.post("/_sim/faults", json={"role": "memory", "error": "500"})
 
-    task = await world.run("Question 3.", session_id="demo", agent=RECALLING.name)
+    task = await ask(remembering, "Question 3.")
 
     assert task["status"] == "completed"
     assert [run["status"] for run in task["agent_runs"]] == ["failed", "completed"]

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +15,21 @@ from typer.main import get_group
 
 from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent, OutputArtifact
 from app.agents.data_analyzer.contract import DataOutput
-from app.agents.registry import Registry
-from app.agents.specs import BUILT_IN, AgentSpec
+from app.agents.specs import AgentSpec
 from app.agents.text_processor.contract import TextOutput
-from app.bootstrap.execution import Execution, build_execution
 from app.bootstrap.retention import belongings_of
 from app.cli.main import app as command_line
 from app.cli.task import Submission
 from app.cli.task_input import read_input
-from app.jobs.models import Status
 from app.jobs.retention import EXPIRED_TENANT, ExpiredJob
 from app.llm.usage import ModelRole
-from app.settings import load_settings
 from app.tasks.artifacts import LARGEST_ARTIFACT, MOST_ARTIFACTS, artifacts_of
-from tests.api.harness import NOBODY, Api, Json, api_settings, fields_of, problem_of, running_api, stores_of
-from tests.processes import Server
+from tests.api.harness import NOBODY, Api, Json, fields_of, problem_of
+from tests.api.world import StartWorld, World
 
 SALES = "region,amount\nnorth,10\nsouth,5\nnorth,2.5\n"
+ANYTHING = "Work on this."
 CHART = {"kind": "bar", "x": "region", "y": "amount"}
-PATIENCE = 20
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 KEYS = "key-of-acme-0123456789:acme,key-of-zeta-0123456789:zeta"
 ACME, ZETA = {"X-API-Key": "key-of-acme-0123456789"}, {"X-API-Key": "key-of-zeta-0123456789"}
@@ -66,23 +62,8 @@ HOARDING = AgentSpec(
 MISTAKEN = replace(HOARDING, name="MistakenAgent", agent_type="mistaken", output_model=DataOutput)
 
 
-@dataclass
-class World:
-    """The API and one worker's kernel."""
-
-    api: Api
-    worker: Execution
-
-    async def run(self, task: str = "Work on this.", *, headers: Any = None, **body: Any) -> Json:
-        """The task when it has ended."""
-        task_id = await self.api.submit(task, headers=headers, **body)
-        async with asyncio.timeout(PATIENCE):
-            while not Status((await self.api.read(task_id, headers=headers))["status"]).is_final:
-                await self.worker.runner.run(task_id, worker="w1")
-        return await self.api.read(task_id, headers=headers)
-
-    async def download(self, task: Json, sha256: str, *, headers: Any = None) -> httpx.Response:
-        return await self.api.get(f"/v1/tasks/{task['task_id']}/artifacts/{sha256}", headers=headers)
+async def download(world: World, task: Json, sha256: str, *, headers: Any = None) -> httpx.Response:
+    return await world.api.get(f"/v1/tasks/{task['task_id']}/artifacts/{sha256}", headers=headers)
 
 
 def blocks_of(guide: str, language: str) -> list[str]:
@@ -103,25 +84,17 @@ def body_of(command: str) -> Json:
 
 
 @pytest.fixture
-async def world(store: Server, redis_url: str, simulator: Server, tmp_path: Path) -> AsyncIterator[World]:
-    given: Json = {"artifact_store": str(tmp_path / "blobs"), "api_keys": KEYS, "retry_initial_sec": 0.02}
-    settings = api_settings(**stores_of(store, redis_url), **given)
-    models = {"openai_api_key": "simulated", "openai_base_url": f"{simulator.http_url}/v1"}
-    overridden = load_settings(_env_file=None, **{**settings.model_dump(), **models, "web_search_provider": "none"})
-    registry = Registry((*BUILT_IN, HOARDING, MISTAKEN))
-    async with running_api(settings, registry=registry) as api:
-        api.client.headers.update(ACME)
-        execution = await build_execution(overridden, registry=registry)
-        try:
-            yield World(api, execution)
-        finally:
-            await execution.close()
+async def world(start_world: StartWorld, tmp_path: Path) -> AsyncIterator[World]:
+    blobs = str(tmp_path / "blobs")
+    async with start_world(HOARDING, MISTAKEN, artifact_store=blobs, api_keys=KEYS, retry_initial_sec=0.02) as started:
+        started.api.client.headers.update(ACME)
+        yield started
 
 
 async def test_a_table_is_analysed_without_any_model_call_and_its_chart_can_be_downloaded(world: World) -> None:
     given = {"operation": "group", "csv": SALES, "by": ["region"], "charts": [CHART]}
 
-    task = await world.run(agent="DataAnalyzerAgent", input=given)
+    task = await world.run(ANYTHING, agent="DataAnalyzerAgent", input=given)
 
     assert task["status"] == "completed", task["error"]
     assert task["input"] == given
@@ -132,16 +105,16 @@ async def test_a_table_is_analysed_without_any_model_call_and_its_chart_can_be_d
     (chart,) = result["artifacts"]
     listed = await world.api.get(f"/v1/tasks/{task['task_id']}/artifacts")
     assert listed.json()["items"] == [chart]
-    answer = await world.download(task, chart["sha256"])
+    answer = await download(world, task, chart["sha256"])
     assert answer.status_code == 200
     assert len(answer.content) == chart["size"]
     assert answer.content.startswith(b"<?xml")
 
 
 async def test_a_download_is_a_file_that_a_browser_neither_runs_nor_guesses_at(world: World) -> None:
-    task = await world.run(agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]})
+    task = await world.run(ANYTHING, agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]})
 
-    answer = await world.download(task, task["result"]["artifacts"][0]["sha256"])
+    answer = await download(world, task, task["result"]["artifacts"][0]["sha256"])
 
     assert answer.headers["content-type"] == "image/svg+xml"
     assert answer.headers["content-disposition"] == 'attachment; filename="chart-1.svg"'
@@ -151,30 +124,30 @@ async def test_a_download_is_a_file_that_a_browser_neither_runs_nor_guesses_at(w
 
 
 async def test_another_tenant_and_another_task_do_not_see_an_artifact(world: World) -> None:
-    task = await world.run(agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]})
-    other = await world.run(agent="DataAnalyzerAgent", input={"csv": SALES})
+    task = await world.run(ANYTHING, agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]})
+    other = await world.run(ANYTHING, agent="DataAnalyzerAgent", input={"csv": SALES})
     sha256 = task["result"]["artifacts"][0]["sha256"]
 
-    problem_of(await world.download(task, sha256, headers=ZETA), 404, "TASK_NOT_FOUND")
-    problem_of(await world.download(other, sha256), 404, "ARTIFACT_NOT_FOUND")
-    problem_of(await world.download(task, "0" * 64), 404, "ARTIFACT_NOT_FOUND")
-    problem_of(await world.download(task, "chart-1.svg"), 404, "ARTIFACT_NOT_FOUND")
+    problem_of(await download(world, task, sha256, headers=ZETA), 404, "TASK_NOT_FOUND")
+    problem_of(await download(world, other, sha256), 404, "ARTIFACT_NOT_FOUND")
+    problem_of(await download(world, task, "0" * 64), 404, "ARTIFACT_NOT_FOUND")
+    problem_of(await download(world, task, "chart-1.svg"), 404, "ARTIFACT_NOT_FOUND")
     problem_of(await world.api.get(f"/v1/tasks/{NOBODY}/artifacts"), 404, "TASK_NOT_FOUND")
 
 
 async def test_bytes_that_were_changed_on_the_disk_are_not_handed_out(world: World, tmp_path: Path) -> None:
-    task = await world.run(agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]})
+    task = await world.run(ANYTHING, agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]})
     (blob,) = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     blob.write_bytes(b"<svg onload='alert(1)'/>")
 
-    problem_of(await world.download(task, blob.name), 500, "ARTIFACT_CORRUPT")
+    problem_of(await download(world, task, blob.name), 500, "ARTIFACT_CORRUPT")
 
 
 async def test_a_deleted_task_takes_its_own_blobs_along_and_leaves_equal_ones_of_others(
     world: World, tmp_path: Path
 ) -> None:
     doomed, staying = [
-        await world.run(agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]}) for _ in range(2)
+        await world.run(ANYTHING, agent="DataAnalyzerAgent", input={"csv": SALES, "charts": [CHART]}) for _ in range(2)
     ]
     task_id, core = doomed["task_id"], world.api.core
     change = {"$set": {"tenant_id": EXPIRED_TENANT, "expired_tenant_id": "acme"}}
@@ -185,7 +158,7 @@ async def test_a_deleted_task_takes_its_own_blobs_along_and_leaves_equal_ones_of
 
     (left,) = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file()]
     assert staying["task_id"] in str(left)
-    assert (await world.download(staying, left.name)).status_code == 200
+    assert (await download(world, staying, left.name)).status_code == 200
 
 
 async def test_what_cannot_be_kept_fails_the_task_for_good(world: World) -> None:
@@ -328,7 +301,9 @@ async def test_every_example_of_a_guide_works(
 ) -> None:
     write_files_of(guide, tmp_path)
     monkeypatch.chdir(tmp_path)
-    commands = [line for block in blocks_of(guide, "bash") for line in block.splitlines() if "orchestrate task" in line]
+    commands = [
+        line for block in blocks_of(guide, "bash") for line in block.splitlines() if "orchestrate task " in line
+    ]
 
     bodies = [*map(json.loads, blocks_of(guide, "json")), *map(body_of, commands)]
     tasks = await asyncio.gather(*(world.run(body.pop("task"), **body) for body in bodies))

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.artifacts.store import ArtifactStore
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
 from app.effects.ledger import EffectLedger
@@ -43,6 +44,7 @@ PLACES: dict[str, Sequence[Place]] = {
     "insert": [(Documents, "insert")],
     "begin_effect": [(EffectLedger, "begin")],
     "mark_effect": [(EffectLedger, "mark_done")],
+    "delete_blob": [(ArtifactStore, "delete"), (ArtifactStore, "delete_all")],
 }
 _SPEC = re.compile(
     r"(?P<place>\w+)\.(?P<when>before|after):(?P<action>\w+)(?:=(?P<value>[\d.]+))?(?:@(?P<nth>\d+|\*))?"

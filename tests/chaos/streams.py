@@ -9,24 +9,45 @@ from dataclasses import dataclass, field
 import httpx
 from httpx_sse import SSEError, connect_sse
 
-from tests.chaos.client import FINAL, ChaosClient
+from app.events.places import Place
+from tests.chaos.client import FINAL, ChaosClient, Json
 from tests.processes import NotInTime
 
+STATUS = "message"
 PAUSE = 0.1
 PATIENCE = 240.0
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event: its place, its name, and what it says. A change of the status has the name `STATUS`."""
+
+    place: Place
+    name: str
+    data: Json
+
+
 @dataclass(slots=True)
 class Follower:
-    """What one client was told of a task: the number and the status of each event, in the order of arrival."""
+    """What one client was told of a task, in the order of arrival."""
 
     task_id: str
-    events: list[tuple[int, str]] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     connections: int = 0
 
     @property
+    def events(self) -> list[tuple[int, str]]:
+        """The number and the status of each change."""
+        return [(one.place.seq, one.data["status"]) for one in self.told if one.name == STATUS]
+
+    @property
+    def live(self) -> list[Told]:
+        """What happened between the changes."""
+        return [one for one in self.told if one.name != STATUS]
+
+    @property
     def has_seen_the_end(self) -> bool:
-        return bool(self.events) and self.events[-1][1] in FINAL
+        return bool(self.told) and self.told[-1].name == STATUS and self.told[-1].data["status"] in FINAL
 
     def follow(self, client: ChaosClient) -> None:
         """Until the final event; raises `NotInTime` when it never comes."""
@@ -41,14 +62,14 @@ class Follower:
                 time.sleep(PAUSE)
 
     def _connect(self, client: ChaosClient) -> None:
-        last = str(self.events[-1][0]) if self.events else "0"
+        last = str(self.told[-1].place) if self.told else "0"
         path = f"/v1/tasks/{self.task_id}/events"
         with connect_sse(client.http, "GET", path, headers={"Last-Event-ID": last}) as source:
             self.connections += 1
             for event in source.iter_sse():
-                if event.event != "message":
-                    continue  # Live events may be lost; what is promised is the history.
-                self.events.append((int(event.id), event.json()["status"]))
+                place = Place.read(event.id)
+                assert place is not None, event.id
+                self.told.append(Told(place, event.event, event.json()))
 
 
 @contextmanager

@@ -322,6 +322,7 @@ def _servers(folder: Path, *, with_simulator: bool) -> World:
     }
     if simulator:
         world.settings |= {"OPENAI_API_KEY": "simulated", "OPENAI_BASE_URL": f"{simulator.http_url}/v1"}
+        world.settings |= {"TAVILY_API_KEY": "simulated", "TAVILY_BASE_URL": simulator.http_url}
     return world
 
 

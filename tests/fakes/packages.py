@@ -11,13 +11,15 @@ def add_metadata(
     *,
     agents: Mapping[str, str] | None = None,
     tools: Mapping[str, str] | None = None,
+    evaluators: Mapping[str, str] | None = None,
     version: str = "1.2.3",
 ) -> None:
     """Make what is in the folder a distribution with these entry points, once the folder is on the path."""
     metadata = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
-    groups = {"agent_orchestrator.agents": agents or {}, "agent_orchestrator.tools": tools or {}}
+    given = {"agents": agents, "tools": tools, "evaluators": evaluators}
+    groups = {f"agent_orchestrator.{kind}": points or {} for kind, points in given.items()}
     lines = [
         line
         for group, points in groups.items()

@@ -6,23 +6,19 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from app.bootstrap.execution import Execution, build_execution
 from app.cli.main import app
 from app.cli.scaffold.package import named, write_package
 from app.devstack.ports import free_ports
 from app.devstack.source import with_source
-from app.jobs.models import Status
-from app.settings import load_settings
-from tests.api.harness import Api, Json, api_settings, problem_of, running_api, stores_of
+from tests.api.harness import api_settings, problem_of, running_api, stores_of
+from tests.api.world import World, started_world, world_settings
 from tests.architecture.tree import ROOT
 from tests.fakes.packages import add_metadata, add_module
 from tests.processes import Server
@@ -61,36 +57,10 @@ TOOLING = """
 """
 
 
-@dataclass
-class Product:
-    """The API and a worker's kernel as they start anywhere: neither is told of any agent."""
-
-    api: Api
-    worker: Execution
-
-    async def attempt(self, task: str, **body: Any) -> Json:
-        task_id = await self.api.submit(task, **body)
-        await self.worker.runner.run(task_id, worker="w1")
-        return await self.api.read(task_id)
-
-    async def do(self, task: str, **body: Any) -> Json:
-        done = await self.attempt(task, **body)
-        assert Status(done["status"]).is_final, done
-        return done
-
-
-@asynccontextmanager
-async def a_product(store: Server, redis_url: str, simulator: Server, **settings: Any) -> AsyncIterator[Product]:
-    given = api_settings(**stores_of(store, redis_url), **settings)
-    models = {"openai_api_key": "simulated", "openai_base_url": f"{simulator.http_url}/v1"}
-    async with running_api(given) as api:
-        worker = await build_execution(
-            load_settings(_env_file=None, **{**given.model_dump(), **models, "web_search_provider": "none"})
-        )
-        try:
-            yield Product(api, worker)
-        finally:
-            await worker.close()
+def a_product(store: Server, redis_url: str, simulator: Server, **settings: Any) -> AbstractAsyncContextManager[World]:
+    """As it starts anywhere: it is told of no agent, and takes what is installed."""
+    given = world_settings(store, redis_url, simulator, agent_plugins="all", **settings)
+    return started_world(given, simulator)
 
 
 def test_the_scaffold_never_overwrites_and_refuses_names_that_are_taken(tmp_path: Path) -> None:
@@ -138,7 +108,7 @@ async def test_the_package_of_the_guide_works_in_the_product(
     monkeypatch.syspath_prepend(guided_package / "src")
 
     async with a_product(store, redis_url, simulator) as product:
-        task = await product.do("Good morning", agent="TranslationAgent", input={"language": "French"})
+        task = await product.attempt("Good morning", agent="TranslationAgent", input={"language": "French"})
         refused = await product.api.execute("Good morning", agent="TranslationAgent", input={"colour": "red"})
 
     assert task["status"] == "completed", task["error"]
@@ -155,8 +125,8 @@ async def test_a_new_package_works_in_the_product_as_it_is(
 
     async with a_product(store, redis_url, simulator) as product:
         listed = (await product.api.get("/v1/agents/CityLoreAgent")).json()
-        task = await product.do("Which bridges are famous?", agent="CityLoreAgent", input={"audience": "children"})
-        routed = await product.do("City lore about bridges, in a few sentences")
+        task = await product.attempt("Which bridges are famous?", agent="CityLoreAgent", input={"audience": "children"})
+        routed = await product.attempt("City lore about bridges, in a few sentences")
 
     assert listed["origin"] == "city-lore-agent 1.2.3"
     assert set(listed["input_schema"]["properties"]) == {"audience"}
@@ -183,10 +153,10 @@ async def test_a_packages_agent_calls_the_tools_it_may_and_no_others(
 
     async with a_product(store, redis_url, simulator, mcp_servers={"notes": notes, "away": away}) as product:
         (listed,) = [a for a in (await product.api.get("/v1/agents")).json()["items"] if a["name"] == "ToolingAgent"]
-        own = await product.do(call_of("shout", text="hello"), agent="ToolingAgent")
-        found = await product.do(call_of("mcp.notes.lookup", city="Kyiv"), agent="ToolingAgent")
-        noted = await product.do(call_of("mcp.notes.write_note", text="one"), agent="ToolingAgent")
-        refused = await product.do(call_of("mcp.notes.count_notes"), agent="ToolingAgent")
+        own = await product.attempt(call_of("shout", text="hello"), agent="ToolingAgent")
+        found = await product.attempt(call_of("mcp.notes.lookup", city="Kyiv"), agent="ToolingAgent")
+        noted = await product.attempt(call_of("mcp.notes.write_note", text="one"), agent="ToolingAgent")
+        refused = await product.attempt(call_of("mcp.notes.count_notes"), agent="ToolingAgent")
         effects = (await product.api.get(f"/v1/tasks/{noted['task_id']}/effects")).json()["items"]
         waiting = await product.attempt(call_of("mcp.away.lookup", city="Kyiv"), agent="ToolingAgent")
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,18 @@ import pytest
 import structlog
 
 from app.agents.specs import BUILT_IN
-from app.agents.tools.errors import ToolFailed, ToolNotAllowed, ToolNotUsable, ToolTimeout, ToolUnavailable
+from app.agents.tools.errors import (
+    ToolFailed,
+    ToolNotAllowed,
+    ToolNotReached,
+    ToolNotUsable,
+    ToolTimeout,
+    ToolUnavailable,
+)
 from app.agents.tools.functions import FunctionTools
+from app.agents.tools.mcp_connection import McpConnection
 from app.agents.tools.mcp_tools import McpTools
+from app.agents.tools.mcp_transport import create_client
 from app.agents.tools.models import SideEffect, Toolbox, ToolCall
 from app.agents.tools.toolbox import LARGEST_RESULT, Toolboxes
 from app.database.documents import Documents
@@ -250,6 +260,19 @@ async def test_a_program_gets_no_secrets_and_ends_with_the_worker(
     assert "OPENAI_API_KEY" not in variables
     assert group != os.getpgid(0)
     assert until(lambda: is_gone(pid), "the program has ended")
+
+
+async def test_a_program_that_never_says_a_word_does_not_stay_behind(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    mute = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
+    server = McpServer(command=(sys.executable, "-c", mute, str(pid_file)))
+    connection = McpConnection("mute", partial(create_client, server), patience=1.0)
+
+    with pytest.raises(ToolNotReached, match="TimeoutError"):
+        await connection.connect()
+    await connection.close()
+
+    assert until(lambda: is_gone(int(pid_file.read_text())), "the program has ended")
 
 
 async def test_the_runs_of_a_worker_share_a_session(tmp_path: Path) -> None:

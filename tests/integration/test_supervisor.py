@@ -339,13 +339,3 @@ def test_a_whole_stack_survives_kill_9_with_its_data_and_leaves_no_process(tmp_p
     assert again.returncode == 0
     assert all(is_gone(member.pid) for member in family)
     assert not (tmp_path / "stack.json").exists()
-
-
-@pytest.mark.slow
-def test_the_demonstration_ends_as_expected_and_removes_its_folder(tmp_path: Path) -> None:
-    done = orchestrate("demo", TMPDIR=str(tmp_path), MONGO_URI="mongodb://127.0.0.1:9", WORKER_SLOTS="nonsense")
-
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "all three ended as expected" in done.stdout
-    assert "SIMULATOR" in done.stdout
-    assert list(tmp_path.iterdir()) == []

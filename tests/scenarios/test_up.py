@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.architecture.tree import ROOT
 from tests.processes import family_of, is_gone, module, running, start, until
 from tests.scenarios.stack import KEY, QUICK, Stack, orchestrate, running_stack
 
@@ -88,12 +89,29 @@ def test_a_wrong_variable_stops_the_start_with_its_name_and_the_fix(tmp_path: Pa
     assert "Traceback" not in refused.stderr
 
 
-def test_the_demo_shows_three_tasks_and_leaves_nothing(tmp_path: Path) -> None:
+def without_numbers(line: str) -> str:
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|[\d.]+", "#", line.strip())
+
+
+def transcript_lines(page: str) -> set[str]:
+    """What the page says the demo prints, but for what it leaves out."""
+    (transcript,) = re.findall(r"^````text\n(.*?)^````$", page, re.MULTILINE | re.DOTALL)
+    return {without_numbers(line) for line in transcript.splitlines() if line != "…"}
+
+
+def test_the_demo_shows_three_tasks_as_the_readme_has_them_and_leaves_nothing(tmp_path: Path) -> None:
     process = start(
         "demo",
         module("app.cli.main", "demo"),
         folder=tmp_path,
-        environment={"NO_COLOR": "1", "COLUMNS": "120", "TMPDIR": str(tmp_path)},
+        # What is configured for the product is not the demonstration's.
+        environment={
+            "NO_COLOR": "1",
+            "COLUMNS": "80",
+            "TMPDIR": str(tmp_path),
+            "MONGO_URI": "mongodb://127.0.0.1:9",
+            "WORKER_SLOTS": "nonsense",
+        },
     )
     with running(process):
         process.says("queued|processing|completed", patience=30)
@@ -102,11 +120,13 @@ def test_the_demo_shows_three_tasks_and_leaves_nothing(tmp_path: Path) -> None:
 
     said = process.read()
     assert exit_code == 0, said
+    assert "all three ended as expected" in said
     assert "SIMULATOR" in said
     assert "ContentAgent" in said
     assert "CodeAgent" in said
     assert "UNKNOWN_TASK_TYPE" in said
     assert "Traceback" not in said
+    assert transcript_lines((ROOT / "README.md").read_text("utf-8")) <= set(map(without_numbers, said.splitlines()))
     nothing_is_left_of(family)
     assert [path.name for path in tmp_path.iterdir()] == ["demo.out"]
 

@@ -1,8 +1,8 @@
 import pytest
 
-from app.agents.citations import cite
+from app.agents.citations import cite, cited_numbers
 from app.llm.errors import AgentOutputInvalid
-from tests.unit.test_agents_fakes import a_source
+from tests.fakes.agents import a_source
 
 SOURCES = [a_source(1), a_source(2), a_source(3)]
 
@@ -39,6 +39,20 @@ def test_a_range_counts_all_between() -> None:
 def test_a_source_that_was_not_given_makes_the_answer_invalid(text: str) -> None:
     with pytest.raises(AgentOutputInvalid, match="cites source"):
         cite(text, SOURCES)
+
+
+@pytest.mark.timeout(10)
+def test_long_ranges_over_and_over_are_counted_out_once() -> None:
+    hostile = f"All [{','.join(['1-999'] * 65_000)}]."
+
+    assert cited_numbers(hostile) == list(range(1, 1000))
+
+
+def test_ranges_that_overlap_name_each_source_once() -> None:
+    text, citations = cite("All [2-3, 1-2, 3].", SOURCES)
+
+    assert text == "All [1, 2, 3]."
+    assert len(citations) == 3
 
 
 def test_a_text_without_sources_may_not_cite() -> None:

@@ -20,9 +20,9 @@ from app.llm.errors import AgentOutputInvalid, LlmTimeout
 from app.llm.messages import Message
 from app.llm.usage import ModelRole
 from tests.checkpoint_builders import the_checkpoints
+from tests.fakes.agents import FixedSearch, SteadyChat, a_request, tools_with
 from tests.fakes.coding import CodingChat
 from tests.job_builders import TENANT
-from tests.unit.test_agents_fakes import FixedSearch, ScriptedChat, a_request, tools_with
 
 PYTHON = "def reverse(text):\n    return text[::-1]\n"
 GO = "package main\n\nfunc main() {}\n"
@@ -81,7 +81,7 @@ def data_of(output: AgentOutput) -> CodeData:
 
 async def test_an_answer_keeps_its_explanation_and_names_its_language(agent: CodeAgent) -> None:
     answer = "This reverses a string.\n\n```js\nconst a = 1;\n```"
-    chat = ScriptedChat(answer)
+    chat = SteadyChat(answer)
 
     output = await agent.run(a_request("reverse a string"), tools_with(chat))
 

@@ -20,9 +20,9 @@ from app.llm.messages import Message
 from app.llm.search import SearchResult
 from app.llm.tavily import TavilySearch
 from app.settings import Settings, load_settings
+from tests.fakes.agents import FixedSearch, a_request
 from tests.fakes.research import ResearchChat
 from tests.rendering import strangers
-from tests.unit.test_agents_fakes import FixedSearch, a_request
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "injections" / "search_results.jsonl"
 TASK = "Write about wind"

@@ -8,12 +8,12 @@ from app.agents.content.sources import (
     LONGEST_SNIPPET,
     LONGEST_TITLE,
     LONGEST_URL,
-    canonical_url,
     ranked,
     read,
     usable,
 )
-from tests.unit.test_agents_fakes import a_source
+from app.agents.links import canonical_url
+from tests.fakes.agents import a_source
 
 PAGE = "https://example.com/a/b?x=1&y=2"
 

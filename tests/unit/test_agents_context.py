@@ -15,7 +15,7 @@ from app.agents.context import (
 from app.llm.messages import Message, correction
 from app.llm.tokens import TOKENS_PER_MESSAGE, estimate_tokens, tokens_of
 from app.llm.usage import ModelRole
-from tests.unit.test_agents_fakes import ScriptedChat
+from tests.fakes.agents import SteadyChat
 
 SYSTEM = Message("system", "Do as you are told.")
 TASK = Message("user", "And now in Go.")
@@ -118,7 +118,7 @@ def test_the_last_turn_is_cut_to_its_beginning() -> None:
 
 
 async def test_a_chat_gets_only_what_fits() -> None:
-    chat = ScriptedChat("Fine.")
+    chat = SteadyChat("Fine.")
     messages = (SYSTEM, *HISTORY, TASK)
     limit = tokens_of((SYSTEM, TASK)) + TOKENS_PER_MESSAGE
 
@@ -130,7 +130,7 @@ async def test_a_chat_gets_only_what_fits() -> None:
 
 
 async def test_a_chat_is_not_asked_what_is_too_long() -> None:
-    chat = ScriptedChat("Fine.")
+    chat = SteadyChat("Fine.")
 
     with pytest.raises(ContextTooLong):
         await FittedChat(chat, limit=5).complete(ModelRole.CODE, (SYSTEM, TASK))

@@ -29,15 +29,15 @@ from app.llm.usage import ModelRole
 from tests.architecture.markdown import blocks_of
 from tests.architecture.tree import modules
 from tests.checkpoint_builders import stored, the_checkpoints
+from tests.fakes.agents import FixedSearch, SteadyChat, a_request, a_source, tools_with
 from tests.fakes.research import ResearchChat
 from tests.job_builders import TENANT
-from tests.unit.test_agents_fakes import FixedSearch, ScriptedChat, a_request, a_source, tools_with
 
 
-class Failing(ScriptedChat):
+class Failing(SteadyChat):
     """Fails the given call instead of passing it on."""
 
-    def __init__(self, chat: ScriptedChat, *, at: int) -> None:
+    def __init__(self, chat: SteadyChat, *, at: int) -> None:
         super().__init__(chat.answer, asked=chat.asked)
         self.at = at
 
@@ -134,16 +134,16 @@ def attempts(database: Database, tmp_path: Path) -> Attempts:
 async def test_an_attempt_repeats_only_the_node_that_failed(attempts: Attempts) -> None:
     agent = PlanningAgent()
     with pytest.raises(LlmTimeout):
-        await attempts.run(agent, tools_with(ScriptedChat(LlmTimeout("slow"))))
+        await attempts.run(agent, tools_with(SteadyChat(LlmTimeout("slow"))))
 
-    output = await attempts.run(agent, tools_with(ScriptedChat("fine")))
+    output = await attempts.run(agent, tools_with(SteadyChat("fine")))
 
     assert output.raw_output == "fine Page 1"
     assert agent.calls == {"plan": 1, "write": 2}
 
 
 async def test_without_checkpoints_it_runs_all_the_same() -> None:
-    output = await PlanningAgent().run(a_request("hello"), tools_with(ScriptedChat("fine")))
+    output = await PlanningAgent().run(a_request("hello"), tools_with(SteadyChat("fine")))
 
     assert output.raw_output == "fine Page 1"
 
@@ -166,11 +166,11 @@ async def test_a_state_that_cannot_be_used_is_forgotten_and_the_work_begins_afre
 ) -> None:
     agent = PlanningAgent()
     with pytest.raises(LlmTimeout):
-        await attempts.run(agent, tools_with(ScriptedChat(LlmTimeout("slow"))))
+        await attempts.run(agent, tools_with(SteadyChat(LlmTimeout("slow"))))
     await database["checkpoints"].update_one({}, {"$set": damage})
 
-    output = await attempts.run(agent, tools_with(ScriptedChat("fine")))
-    again = await attempts.run(agent, tools_with(ScriptedChat("not asked")))
+    output = await attempts.run(agent, tools_with(SteadyChat("fine")))
+    again = await attempts.run(agent, tools_with(SteadyChat("not asked")))
 
     assert output == again
     assert agent.calls == {"plan": 2, "write": 2}
@@ -179,12 +179,12 @@ async def test_a_state_that_cannot_be_used_is_forgotten_and_the_work_begins_afre
 async def test_a_crafted_state_is_not_built_and_the_work_begins_afresh(attempts: Attempts, database: Database) -> None:
     agent = PlanningAgent()
     with pytest.raises(LlmTimeout):
-        await attempts.run(agent, tools_with(ScriptedChat(LlmTimeout("slow"))))
+        await attempts.run(agent, tools_with(SteadyChat(LlmTimeout("slow"))))
     ((key, space),) = (await stored(database))["spaces"].items()
     crafted = bytes(space["checkpoint"]["data"]).replace(b"\xa5Draft", b"\xa5Popen")
     await database["checkpoints"].update_one({}, {"$set": {f"spaces.{key}.checkpoint.data": crafted}})
 
-    output = await attempts.run(agent, tools_with(ScriptedChat("fine")))
+    output = await attempts.run(agent, tools_with(SteadyChat("fine")))
 
     assert output.raw_output == "fine Page 1"
     assert agent.calls == {"plan": 2, "write": 2}
@@ -193,19 +193,19 @@ async def test_a_crafted_state_is_not_built_and_the_work_begins_afresh(attempts:
 async def test_a_graph_that_was_changed_does_not_go_on_with_what_the_old_one_saved(attempts: Attempts) -> None:
     old, new = PlanningAgent(), RenamedAgent()
     with pytest.raises(LlmTimeout):
-        await attempts.run(old, tools_with(ScriptedChat(LlmTimeout("slow"))))
+        await attempts.run(old, tools_with(SteadyChat(LlmTimeout("slow"))))
 
-    await attempts.run(new, tools_with(ScriptedChat("fine")))
+    await attempts.run(new, tools_with(SteadyChat("fine")))
 
     assert new.calls == {"plan": 1, "write": 1}
 
 
 async def test_a_finished_answer_is_given_again_unless_it_was_refused(attempts: Attempts) -> None:
     agent = PlanningAgent()
-    first = await attempts.run(agent, tools_with(ScriptedChat("fine")))
+    first = await attempts.run(agent, tools_with(SteadyChat("fine")))
 
-    again = await attempts.run(agent, tools_with(ScriptedChat("other")))
-    other = await attempts.run(agent, tools_with(ScriptedChat("other")), feedback="it was too short")
+    again = await attempts.run(agent, tools_with(SteadyChat("other")))
+    other = await attempts.run(agent, tools_with(SteadyChat("other")), feedback="it was too short")
 
     assert first == again
     assert other.raw_output == "other Page 1"
@@ -235,7 +235,7 @@ async def test_a_store_that_does_not_answer_ends_the_attempt_so_that_it_is_repea
     monkeypatch.setattr("app.database.documents.TenantDocuments.update_one", gone)
 
     with pytest.raises(StoreUnavailable) as caught:
-        await attempts.run(agent, tools_with(ScriptedChat("fine")))
+        await attempts.run(agent, tools_with(SteadyChat("fine")))
 
     assert caught.value.retryable
     assert agent.calls == {"plan": 1}
@@ -249,7 +249,7 @@ async def test_the_agent_with_several_steps_in_the_guide_resumes(
     (tmp_path / "shown_in_the_guide.py").write_text(shown)
     monkeypatch.syspath_prepend(tmp_path)
     agent = import_module("shown_in_the_guide").CarefulTranslationAgent()
-    chat = ScriptedChat("Bonjour.")
+    chat = SteadyChat("Bonjour.")
     with pytest.raises(LlmTimeout):
         await attempts.run(agent, tools_with(Failing(chat, at=2)))
 

@@ -16,10 +16,10 @@ from app.agents.content.characters import visible
 from app.agents.markdown import prose
 from app.llm.errors import AgentOutputInvalid
 from app.llm.messages import Message
+from tests.fakes.agents import FixedSearch, a_request, a_source
 from tests.fakes.coding import CodingChat
 from tests.fakes.research import ResearchChat
 from tests.rendering import strangers
-from tests.unit.test_agents_fakes import FixedSearch, a_request, a_source
 
 CORPUS = Path(__file__).parents[1] / "corpus" / "injections"
 CANARY = "canary-5e1f0b"

@@ -64,6 +64,16 @@ def test_blank_and_huge_answers_are_invalid(text: str) -> None:
 
 
 @pytest.mark.timeout(10)
+@pytest.mark.parametrize("mark", ["```", "~~~"])
+@pytest.mark.parametrize("filling", [" ", "\t", "~"])
+def test_one_long_line_that_only_looks_like_a_fence_does_not_hold_up_the_worker(mark: str, filling: str) -> None:
+    hostile = f"{mark}{filling * (LONGEST_OUTPUT - 4)}`"
+
+    assert code_blocks(hostile) == []
+    assert prose(hostile) == hostile
+
+
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize("unit", ["`", "*", "[", "~~~a\n", "x  ", "__a", "![a](", "\n "])
 def test_hostile_markdown_does_not_hold_up_the_worker(unit: str) -> None:
     hostile = unit * (LONGEST_OUTPUT // len(unit))

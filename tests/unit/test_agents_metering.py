@@ -13,14 +13,14 @@ from app.llm.search import NoSearch
 from app.llm.usage import ModelRole, TokenUsage
 from app.model_names import ModelRef
 from app.model_settings import ModelPrice
-from tests.unit.test_agents_fakes import USAGE, FixedSearch, ScriptedChat
+from tests.fakes.agents import USAGE, FixedSearch, SteadyChat
 
 QUESTION = (Message("user", "hello"),)
 
 
 async def test_usage_adds_up_per_model() -> None:
     meter = Meter()
-    tools = meter.tools(ScriptedChat("fine"), NoSearch())
+    tools = meter.tools(SteadyChat("fine"), NoSearch())
 
     await tools.chat.complete(ModelRole.CONTENT, QUESTION)
     await tools.chat.complete(ModelRole.CONTENT, QUESTION)
@@ -33,7 +33,7 @@ async def test_usage_adds_up_per_model() -> None:
 
 async def test_a_failed_call_counts_what_it_was_billed() -> None:
     meter = Meter()
-    tools = meter.tools(ScriptedChat(AgentOutputInvalid("no", usage=USAGE)), NoSearch())
+    tools = meter.tools(SteadyChat(AgentOutputInvalid("no", usage=USAGE)), NoSearch())
 
     with pytest.raises(AgentOutputInvalid):
         await tools.chat.complete(ModelRole.CODE, QUESTION)
@@ -43,7 +43,7 @@ async def test_a_failed_call_counts_what_it_was_billed() -> None:
 
 
 async def test_a_cancelled_call_still_shows_which_model_it_asked() -> None:
-    meter, silent = Meter(), ScriptedChat(None)
+    meter, silent = Meter(), SteadyChat(None)
     tools = meter.tools(silent, NoSearch())
     call = asyncio.ensure_future(tools.chat.complete(ModelRole.CONTENT, QUESTION))
     await silent.was_asked.wait()
@@ -58,7 +58,7 @@ async def test_a_cancelled_call_still_shows_which_model_it_asked() -> None:
 
 async def test_a_call_that_a_circuit_refused_was_none() -> None:
     meter = Meter()
-    tools = meter.tools(ScriptedChat(CircuitOpen("down")), NoSearch())
+    tools = meter.tools(SteadyChat(CircuitOpen("down")), NoSearch())
 
     with pytest.raises(CircuitOpen):
         await tools.chat.complete(ModelRole.CODE, QUESTION)
@@ -69,8 +69,8 @@ async def test_a_call_that_a_circuit_refused_was_none() -> None:
 async def test_a_search_is_a_tool_only_where_there_is_one() -> None:
     with_search, without = Meter(), Meter()
 
-    await with_search.tools(ScriptedChat(""), FixedSearch()).search.search("x", max_results=1)
-    await without.tools(ScriptedChat(""), NoSearch()).search.search("x", max_results=1)
+    await with_search.tools(SteadyChat(""), FixedSearch()).search.search("x", max_results=1)
+    await without.tools(SteadyChat(""), NoSearch()).search.search("x", max_results=1)
 
     assert with_search.tools_used == ("web_search",)
     assert without.tools_used == ()
@@ -79,7 +79,7 @@ async def test_a_search_is_a_tool_only_where_there_is_one() -> None:
 
 async def test_a_model_that_was_not_asked_is_named_with_the_reason() -> None:
     meter = Meter()
-    tools = meter.tools(ScriptedChat(CircuitOpen("down")), NoSearch())
+    tools = meter.tools(SteadyChat(CircuitOpen("down")), NoSearch())
 
     with pytest.raises(CircuitOpen):
         await tools.chat.complete(ModelRole.CODE, QUESTION)
@@ -90,7 +90,7 @@ async def test_a_model_that_was_not_asked_is_named_with_the_reason() -> None:
 
 async def test_a_failed_call_is_counted_as_one_with_its_reason() -> None:
     meter = Meter()
-    tools = meter.tools(ScriptedChat(LlmTimeout("slow")), NoSearch())
+    tools = meter.tools(SteadyChat(LlmTimeout("slow")), NoSearch())
 
     with pytest.raises(LlmTimeout):
         await tools.chat.complete(ModelRole.CODE, QUESTION)
@@ -118,7 +118,7 @@ async def test_a_configured_price_is_what_a_run_costs() -> None:
 
 async def test_the_prompts_of_a_run_are_known_by_name_and_version() -> None:
     meter, prompt = Meter(), Prompt("Say $what.", "greeting")
-    tools = meter.tools(ScriptedChat("Hi"), NoSearch())
+    tools = meter.tools(SteadyChat("Hi"), NoSearch())
 
     await tools.chat.complete(ModelRole.CODE, (Message("system", prompt.render(what="hi")), *QUESTION))
 

@@ -9,7 +9,7 @@ from app.agents.echo import EchoAgent
 from app.agents.registry import AgentNotFound, Registry
 from app.agents.specs import BUILT_IN
 from app.errors import Invalid
-from tests.unit.test_agents_fakes import ScriptedChat, a_request, tools_with
+from tests.fakes.agents import SteadyChat, a_request, tools_with
 
 CONTENT, CODE, *_, ECHO = BUILT_IN
 HEAVY = [
@@ -69,7 +69,7 @@ def test_a_factory_that_builds_no_agent_is_named(factory: str) -> None:
 
 
 async def test_the_echo_agent_answers_with_its_input_and_asks_no_model() -> None:
-    chat = ScriptedChat(RuntimeError("must not be called"))
+    chat = SteadyChat(RuntimeError("must not be called"))
 
     output = await EchoAgent().run(a_request("ping"), tools_with(chat))
 

@@ -25,7 +25,7 @@ from app.agents.routing import (
 from app.agents.specs import BUILT_IN
 from app.llm.errors import LlmRateLimited
 from app.llm.usage import ModelRole
-from tests.unit.test_agents_fakes import ScriptedChat, a_request, tools_with
+from tests.fakes.agents import SteadyChat, a_request, tools_with
 
 NAMES = ("ContentAgent", "CodeAgent")
 
@@ -40,8 +40,8 @@ def a_decision(name: str = "CodeAgent", confidence: float = 0.9, **scores: float
     )
 
 
-def an_answer(name: str = "CodeAgent", confidence: float = 0.9, **scores: float) -> ScriptedChat:
-    return ScriptedChat(a_decision(name, confidence, **scores).model_dump_json())
+def an_answer(name: str = "CodeAgent", confidence: float = 0.9, **scores: float) -> SteadyChat:
+    return SteadyChat(a_decision(name, confidence, **scores).model_dump_json())
 
 
 def a_peer() -> PeerAgent:
@@ -195,7 +195,7 @@ async def test_a_failing_model_call_comes_through_unchanged() -> None:
     error = LlmRateLimited("slow down")
 
     with pytest.raises(LlmRateLimited) as caught:
-        await a_peer().route(a_request("x"), tools_with(ScriptedChat(error)))
+        await a_peer().route(a_request("x"), tools_with(SteadyChat(error)))
 
     assert caught.value is error
 

@@ -28,7 +28,7 @@ from app.effects.errors import EffectRefused, EffectUncertain
 from app.effects.tool import Effects, NoEffects
 from app.setting_mcp import McpServer
 from tests.effect_builders import a_ledger, an_attempt
-from tests.unit.test_agents_fakes import FixedSearch, ScriptedChat
+from tests.fakes.agents import FixedSearch, SteadyChat
 
 CALL = ToolCall("acme", "task-1")
 NAMES = ("look", "send", "crash", "wait", "strange")
@@ -132,7 +132,7 @@ async def test_a_made_up_name_is_not_repeated_in_the_error() -> None:
 
 async def test_only_allowed_calls_count_as_tools_used() -> None:
     meter = Meter()
-    tools = meter.tools(ScriptedChat(None), FixedSearch(), toolbox=a_toolbox())
+    tools = meter.tools(SteadyChat(None), FixedSearch(), toolbox=a_toolbox())
 
     await tools.toolbox.call("look", {"city": "Oslo"})
     with pytest.raises(ToolNotAllowed):

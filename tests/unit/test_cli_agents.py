@@ -93,4 +93,4 @@ async def test_the_doctor_loads_plug_ins_as_a_worker_would(tmp_path: Path, funct
 
 
 async def test_the_doctor_is_content_without_plug_ins() -> None:
-    assert (await check_plugins(load_settings(_env_file=None))).finding == "no package adds agents or tools"
+    assert (await check_plugins(load_settings(_env_file=None))).finding == "no package adds agents, tools or evaluators"

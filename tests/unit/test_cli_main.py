@@ -3,8 +3,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from app.cli.demo import ACTS
+from app.cli.main import main
 from app.cli.up import Narrator, StopSignals, remarks
 from app.devstack.logfile import Severity
 from app.devstack.notices import Died, Ready, Said, Started, Stopped
@@ -22,16 +24,35 @@ from app.devstack.source import ROOT, with_source
 HEAVY = ("langgraph", "langchain_core", "langchain_openai", "openai", "celery", "fastapi", "mongomock")
 
 
-def orchestrate(*arguments: str, stdin: bytes = b"", **variables: str) -> subprocess.CompletedProcess[bytes]:
+def orchestrate(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """In a process of its own, which takes a second to start."""
     environment = with_source({**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **variables})
     return subprocess.run(
         [sys.executable, "-m", "app.cli.main", *arguments],
-        input=stdin,
         env=environment,
         capture_output=True,
         timeout=30,
         check=False,
     )
+
+
+Command = Callable[..., tuple[Any, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The same in this process: its exit code, and what it wrote where."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["orchestrate", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        written = capsys.readouterr()
+        return left.value.code, written.out, written.err
+
+    return run
 
 
 def test_the_command_starts_without_the_heavy_libraries() -> None:
@@ -54,32 +75,38 @@ def test_an_unreachable_server_is_one_line_with_the_fix_and_its_own_code() -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["task"], b"TEXT"),
-        (["nonsense"], b"nonsense"),
-        (["task", "x", "--server", "localhost"], b"http://host:port"),
-        (["up", "--port", "70000"], b"65535"),
+        (["task"], "TEXT"),
+        (["nonsense"], "nonsense"),
+        (["task", "x", "--server", "localhost"], "http://host:port"),
+        (["up", "--port", "70000"], "65535"),
     ],
 )
-def test_wrong_usage_says_what_is_wrong(arguments: list[str], said: bytes) -> None:
-    done = orchestrate(*arguments)
+def test_wrong_usage_says_what_is_wrong(command: Command, arguments: list[str], said: str) -> None:
+    code, _, told = command(*arguments)
 
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert b"Traceback" not in done.stderr
-
-
-def test_a_wrong_configuration_names_the_variable_and_the_fix() -> None:
-    done = orchestrate("up", WORKER_SLOTS="many")
-
-    assert done.returncode == 2
-    assert b"WORKER_SLOTS" in done.stderr
+    assert code == 2
+    assert said in told
+    assert "Traceback" not in told
 
 
-def test_standard_input_that_is_not_text_is_refused() -> None:
-    done = orchestrate("task", "-", "--server", "http://127.0.0.1:9", stdin=b"\xff\xfe")
+def test_a_wrong_configuration_names_the_variable_and_the_fix(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKER_SLOTS", "many")
 
-    assert done.returncode == 2
-    assert b"not UTF-8" in done.stderr
+    code, _, told = command("up")
+
+    assert code == 2
+    assert "WORKER_SLOTS" in told
+
+
+def test_standard_input_that_is_not_text_is_refused(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"\xff\xfe")))
+
+    code, _, told = command("task", "-", "--server", "http://127.0.0.1:9")
+
+    assert code == 2
+    assert "not UTF-8" in told
 
 
 def test_debugging_shows_where() -> None:

@@ -44,6 +44,12 @@ def test_the_answer_is_text_and_not_markup() -> None:
     assert "Queues [bold]matter[/bold]." in shown(TASK)
 
 
+def test_a_summary_is_not_repeated_although_the_answer_marks_its_words_up() -> None:
+    result = {"summary": "checked_mul tells an overflow.", "raw_output": "`checked_mul` tells an overflow."}
+
+    assert shown({**TASK, "result": result}).count("tells an overflow") == 1
+
+
 def test_a_failure_tells_its_type_and_message() -> None:
     failed = {"task_id": "t", "status": "failed", "error": {"type": "UNKNOWN_TASK_TYPE", "message": "nobody can"}}
 

@@ -12,9 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from typer.testing import CliRunner
 
 from app.cli.address import Address
 from app.cli.exit_codes import ExitCode
+from app.cli.main import app
 from app.cli.task import Manner, Submission, run_task
 from app.devstack.source import ROOT
 
@@ -98,6 +100,27 @@ def test_json_is_the_final_task_and_nothing_else(capsys: pytest.CaptureFixture[s
 
     assert json.loads(capsys.readouterr().out) == play.task
     assert play.submitted == [{"task": "do it", "agent": "CodeAgent", "session_id": "s"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ((), {}),
+        (
+            ("--budget", "usd=0.05", "--budget", "model_calls=3"),
+            {"budget": {"usd": 0.05, "model_calls": 3}},
+        ),
+        (("--ask",), {"clarify": True}),
+        (("--budget", "usd=1", "--ask"), {"budget": {"usd": 1, "on_exceeded": "ask"}, "clarify": True}),
+    ],
+)
+def test_limits_and_the_wish_to_be_asked_are_sent(options: tuple[str, ...], sent: dict[str, Any]) -> None:
+    play = Play("queued")
+    with served(play) as url:
+        result = CliRunner().invoke(app, ["task", "do it", "--no-follow", "--server", url, *options])
+
+    assert result.exit_code == 0, result.output
+    assert play.submitted == [{"task": "do it", **sent}]
 
 
 def test_without_a_terminal_progress_is_plain_lines_apart_from_the_result(capsys: pytest.CaptureFixture[str]) -> None:

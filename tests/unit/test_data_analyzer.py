@@ -14,7 +14,7 @@ from app.agents.data_analyzer.agent import DataAnalyzerAgent
 from app.agents.data_analyzer.errors import TableInvalid
 from app.agents.registry import Registry
 from app.artifacts.store import ArtifactStoreUnavailable
-from tests.unit.test_agents_fakes import ScriptedChat, a_request, tools_with
+from tests.fakes.agents import SteadyChat, a_request, tools_with
 
 ORDERS = """order,region,amount,day
 1,north,10,2026-01-01
@@ -43,7 +43,7 @@ async def analysed(kept: Kept | None = None, **inputs: Any) -> AgentOutput:
     given = {"csv": ORDERS, **inputs}
     given = {name: value for name, value in given.items() if value is not None}
     check_inputs(SPEC, given)
-    tools = replace(tools_with(ScriptedChat(AssertionError("no model is asked"))), artifacts=kept or Kept())
+    tools = replace(tools_with(SteadyChat(AssertionError("no model is asked"))), artifacts=kept or Kept())
     output = await DataAnalyzerAgent().run(replace(a_request("Analyse it."), inputs=given), tools)
     check_output(SPEC, output)
     return output

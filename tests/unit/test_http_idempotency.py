@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from app.database.documents import Database
 from app.database.errors import StoreUnavailable
 from app.database.idempotency import COLLECTION, Reservation, Reservations
-from app.http.idempotency import LIFETIME, Idempotency, IdempotencyKey, IdempotencyKeyReused, body_digest
+from app.http.idempotency import LIFETIME, Idempotency, IdempotencyKeyReused, body_digest
+from app.http.parameters import IdempotencyKey
 from app.http.problems import install_problem_handlers
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

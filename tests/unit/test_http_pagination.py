@@ -13,11 +13,11 @@ from app.http.pagination import (
     Cursor,
     InvalidCursor,
     PageParams,
-    PageQuery,
     decode_cursor,
     encode_cursor,
     page_meta,
 )
+from app.http.parameters import PageQuery
 from app.http.problems import install_problem_handlers
 
 NOON = datetime(2026, 5, 1, 12, 0, 0, 123000, tzinfo=UTC)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from datetime import timedelta
 
+import pytest
+
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
 from app.jobs.models import Job, Reason, Status
@@ -238,16 +240,19 @@ async def test_a_job_claimed_while_the_worker_drains_is_handed_back_unrun(
     assert (job.status, job.attempt) == (Status.QUEUED, 0)
 
 
-async def test_a_result_that_no_store_can_hold_fails_the_job_instead_of_losing_it(
-    documents: Documents, runner_of: MakeRunner, clock: FakeClock
+@pytest.mark.parametrize(("refused", "kept"), [("runs", 7), ("cost", None)])
+async def test_a_result_that_no_store_can_hold_fails_the_job_instead_of_losing_it_and_its_price(
+    documents: Documents, runner_of: MakeRunner, clock: FakeClock, refused: str, kept: int | None
 ) -> None:
     class Picky(JobStore):
         async def settle(self, job: Job, outcome: Outcome, evidence: Evidence) -> None:
-            if isinstance(outcome, Finished):
+            if isinstance(outcome, Finished) or refused in {**evidence.appended, **evidence.fields}:
                 raise UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates not allowed")
             await super().settle(job, outcome, evidence)
 
     async def handler(attempt: Attempt) -> Outcome:
+        attempt.evidence.append("runs", "a very long one")
+        attempt.evidence.fields["cost"] = 7
         return Finished({"result": "half a character"})
 
     store = Picky(documents, clock=clock, redispatch=SECOND)
@@ -259,6 +264,7 @@ async def test_a_result_that_no_store_can_hold_fails_the_job_instead_of_losing_i
     assert job.status is Status.FAILED
     assert job.error is not None
     assert job.error.type == "INTERNAL"
+    assert job.document.get("cost") == kept
 
 
 async def test_a_handler_whose_inner_task_was_cancelled_fails_and_is_not_forgotten(

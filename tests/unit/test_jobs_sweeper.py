@@ -6,14 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.database.documents import Database, Documents
-from app.jobs.lock import StoreLock
 from app.jobs.models import JobError, Reason, Status
 from app.jobs.outcomes import RetryAt, Suspended
 from app.jobs.recovery import Recovery
 from app.jobs.store import JobStore
 from app.jobs.sweeper import EVIDENT, Sweeper
 from app.jobs.transitions import Evidence
-from app.jobs.upkeep import Upkeep
 from app.jobs.workers import WorkerDirectory, WorkerIdentity, registration, renewal
 from tests.job_builders import LEASE, NOON, REDISPATCH, SECOND, TENANT, FakeClock, Recorder, a_new_job, a_policy
 
@@ -256,21 +254,6 @@ async def test_a_retry_after_the_deadline_was_seen_is_not_failed_by_it(
     assert (await jobs.get("job-1")).status is Status.QUEUED
 
 
-async def test_one_of_many_processes_holds_the_lock_until_it_stops_renewing(
-    database: Database, clock: FakeClock
-) -> None:
-    locks = [StoreLock(Documents(database["locks"]), "upkeep", holder=name, lease=LEASE, clock=clock) for name in "abc"]
-
-    at_first = [await lock.acquire() for lock in locks]
-    clock.advance(LEASE)
-    later = [await lock.acquire() for lock in reversed(locks)]
-    await locks[2].release()
-
-    assert at_first == [True, False, False]
-    assert later == [True, False, False]
-    assert await locks[0].acquire()
-
-
 async def lose(jobs: JobStore, sweeper: Sweeper, clock: FakeClock, *job_ids: str) -> None:
     """One attempt at each of the jobs, all by the same worker, which dies."""
     for job_id in job_ids:
@@ -356,28 +339,6 @@ async def test_who_stands_by_leaves_timers_to_a_sweep_that_may_still_be_on_its_w
 
     assert await sweeper.stand_in() == 0
     assert (bell.rung, reminded) == ([], [])
-
-
-async def test_while_it_is_the_turn_of_one_process_the_others_only_stand_in(
-    database: Database, clock: FakeClock
-) -> None:
-    done: list[str] = []
-
-    def upkeep_of(name: str) -> Upkeep:
-        async def chore() -> None:
-            done.append(f"{name} sweeps")
-
-        async def stand_in() -> None:
-            done.append(f"{name} stands in")
-
-        lock = StoreLock(Documents(database["locks"]), "upkeep", holder=name, lease=LEASE, clock=clock)
-        return Upkeep(lock, [chore, chore], stand_in=stand_in, interval=SECOND)
-
-    first, second = upkeep_of("first"), upkeep_of("second")
-    turns = [await first.run_once(), await second.run_once()]
-
-    assert turns == [True, False]
-    assert done == ["first sweeps", "first sweeps", "second stands in"]
 
 
 async def test_neighbours_of_a_job_are_known_as_such_to_a_sweep_after_one_that_died_half_way(

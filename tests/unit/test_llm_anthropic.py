@@ -1,5 +1,6 @@
 """Anthropic through its SDK, against a server that speaks the Messages API in this process."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -34,6 +35,7 @@ NEW, OLD = "claude-sonnet-5", "claude-haiku-4-5-20251001"
 ASKED = (Message("system", "Be kind."), Message("user", "Hello"))
 COUNTED = TokenUsage(prompt=105, completion=7, total=112, cached=90, cache_written=5)
 WAIT = timedelta(seconds=7)
+EVENTS = "text/event-stream"
 
 
 def ignore(piece: str) -> None:
@@ -248,6 +250,18 @@ async def test_an_answer_nobody_can_read_is_worth_a_retry(body: str) -> None:
     async with talking_to(httpx2.MockTransport(answer)) as chat:
         with pytest.raises(LlmUnavailable, match="cannot be read"):
             await chat.complete(ModelRole.CONTENT, ASKED)
+
+
+@pytest.mark.parametrize("kind", [{"a": 1}, ["a"], 5, None], ids=repr)
+async def test_an_error_within_a_stream_that_is_of_no_kind_is_worth_a_retry(kind: Any) -> None:
+    event = json.dumps({"type": "error", "error": {"type": kind, "message": "no"}})
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, text=f"event: error\ndata: {event}\n\n", headers={"content-type": EVENTS})
+
+    async with talking_to(httpx2.MockTransport(answer)) as chat:
+        with pytest.raises(LlmUnavailable):
+            await chat.complete(ModelRole.CONTENT, ASKED, on_token=ignore)
 
 
 async def test_a_key_does_not_follow_a_redirect() -> None:

@@ -19,6 +19,8 @@ SECOND = timedelta(seconds=1)
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-4"}, None),
         ({"retry-after": "nan"}, None),
+        ({"retry-after": f"Sat, 21 Nov {'9' * 30} 12:00:30 GMT"}, None),
+        ({"retry-after": f"Sat, 21 Nov 2026 12:00:30 +{'9' * 30}"}, None),
         ({}, None),
     ],
 )

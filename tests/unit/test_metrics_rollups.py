@@ -228,7 +228,7 @@ async def test_a_crash_at_any_write_counts_nothing_twice_and_leaves_nothing_out(
     assert dies_at > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("half", ["before", "after"])
 async def test_a_crash_at_any_write_while_recovering_from_any_crash_is_as_harmless(half: str) -> None:
     first = died_first = 1
@@ -248,7 +248,7 @@ async def test_a_crash_at_any_write_while_recovering_from_any_crash_is_as_harmle
     assert first > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_a_counter_that_wakes_after_sixty_batches_adds_nothing() -> None:
     for stalls_at in range(1, EVERYTHING):
         database, jobs = a_world()
@@ -298,7 +298,7 @@ async def count_again_and_again(database: Database, dice: random.Random, batch_s
 
 
 @pytest.mark.parametrize("counters", [2, 3])
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 25))])
 async def test_counters_at_the_same_time_count_exactly_while_jobs_go_on(
     clock: FakeClock, database: Database, seed: int, counters: int
 ) -> None:

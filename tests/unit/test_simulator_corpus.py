@@ -28,6 +28,12 @@ def test_a_page_is_a_heading_with_its_anchor_and_plain_text() -> None:
     assert heartbeat.url.endswith("#heartbeat")
 
 
+def test_a_name_in_code_keeps_its_underscores() -> None:
+    (page,) = sections("# Due work\n\nIt waits for `not_before`, _never_ longer.\n", "due")
+
+    assert page.text == "It waits for not_before, never longer."
+
+
 def test_the_projects_own_documentation_is_found(tmp_path: Path) -> None:
     (tmp_path / "how-to").mkdir()
     (tmp_path / "how-to" / "leases.md").write_text(GUIDE)

@@ -9,7 +9,7 @@ from app.agents.content.planning import ResearchPlan, plan_messages, queries_of
 from app.llm.simulator.completions import reply_to
 from app.llm.simulator.conversation import Conversation, Kind, read_conversation
 from app.llm.simulator.faults import NO_FAULT
-from tests.unit.test_agents_fakes import a_source
+from tests.fakes.agents import a_source
 
 
 def asked(messages: Any, schema: type[Any]) -> Conversation:

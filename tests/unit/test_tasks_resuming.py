@@ -9,7 +9,7 @@ import pytest
 from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 
-from app.agents.base import AgentOutput
+from app.agents.base import AgentOutput, AgentRequest, AgentTools
 from app.agents.graphs import AgentState, Graph, GraphAgent, Work
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
@@ -33,6 +33,7 @@ from app.llm.messages import Asked, Completion, Message, OnToken
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.replay.recordings import Recorder
+from app.setting_evaluation import EvaluationRequest, LengthCheck
 from app.tasks.execution import Equipment
 from app.tasks.handler import TaskHandler
 from app.tasks.models import RESET_ON_RETRY, Budget, Caller, Submission, new_task
@@ -41,13 +42,14 @@ from app.tasks.retry_policy import RetryPolicies
 from tests.budget_builders import an_enforcer
 from tests.checkpoint_builders import the_checkpoints
 from tests.effect_builders import a_ledger
+from tests.fakes.agents import USAGE
 from tests.job_builders import LEASE, SECOND, TENANT, FakeClock, MakeDispatcher, a_policy
 from tests.live_builders import a_publisher
 from tests.session_builders import a_memory
-from tests.unit.test_agents_fakes import USAGE
 
 TASK_ID = "11111111-2222-4333-8444-555555555555"
 BACKOFF = Backoff(initial=SECOND, maximum=SECOND)
+NEVER_GOOD = EvaluationRequest(checks=[LengthCheck(type="length", min_words=1000)], retries=1, on_failure="accept")
 
 
 class EssayState(AgentState, total=False):
@@ -93,6 +95,15 @@ class PolishedEssayAgent(EssayAgent):
         return {"text": await self._ask(runtime, "polish")}
 
 
+class HesitantEssayAgent(EssayAgent):
+    """Told what was wrong, it asks a model about that before it looks at what it has."""
+
+    async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
+        if request.feedback is not None:
+            await tools.chat.complete(ModelRole.CONTENT, (Message("user", "what was wrong"),))
+        return await super().run(request, tools)
+
+
 AGENTS = [
     AgentSpec(
         name=agent.__name__,
@@ -102,7 +113,7 @@ AGENTS = [
         model_role=ModelRole.CONTENT,
         factory=f"{__name__}:{agent.__name__}",
     )
-    for agent in (EssayAgent, PolishedEssayAgent)
+    for agent in (EssayAgent, PolishedEssayAgent, HesitantEssayAgent)
 ]
 
 
@@ -113,6 +124,7 @@ class Model:
     asked: list[str] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     silent_at: str = ""
+    answers_before: int = 0
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -124,7 +136,9 @@ class Model:
     ) -> Completion:
         what = messages[0].content
         self.asked.append(what)
-        if what == self.silent_at:
+        if what == self.silent_at and self.answers_before:
+            self.answers_before -= 1
+        elif what == self.silent_at:
             self.silent_at = ""
             self.reached.set()
             await self.let_go.wait()
@@ -157,9 +171,11 @@ class Tasks:
     runner: JobRunner
     clock: FakeClock
 
-    async def submit(self, *, agent: str = "EssayAgent", budget: Budget | None = None) -> None:
+    async def submit(
+        self, *, agent: str = "EssayAgent", budget: Budget | None = None, evaluation: EvaluationRequest | None = None
+    ) -> None:
         caller = Caller(TENANT, "key", "request", "trace")
-        submission = Submission("an essay", agent=agent, budget=budget)
+        submission = Submission("an essay", agent=agent, budget=budget, evaluation=evaluation)
         new = new_task(
             submission, caller, task_id=TASK_ID, session_id="s-1", policy=RetryPolicy(5, BACKOFF), deadline_at=None
         )
@@ -259,6 +275,29 @@ async def test_a_finished_call_is_not_repeated_after_a_crash_and_its_price_is_no
     assert tokens(done) == 2
     assert done["cost"]["model_calls"] == 2
     assert [run["token_usage"]["total"] for run in done["agent_runs"]] == [2 * USAGE.total]
+
+
+@pytest.mark.parametrize(
+    ("agent", "lost_at", "answers_before"),
+    [("HesitantEssayAgent", "what was wrong", 0), ("EssayAgent", "outline", 1), ("EssayAgent", "text", 1)],
+)
+async def test_a_worker_that_is_lost_in_a_second_round_of_evaluation_leaves_each_round_to_be_paid_once(
+    tasks: Tasks, model: Model, agent: str, lost_at: str, answers_before: int
+) -> None:
+    model.silent_at, model.answers_before = lost_at, answers_before
+    await tasks.submit(agent=agent, evaluation=NEVER_GOOD)
+    killed = asyncio.create_task(tasks.attempt())
+    await model.reached.wait()
+    await tasks.lose_worker()
+
+    done = await tasks.attempt("w2")
+    asked_in_time = len(model.asked)
+    model.let_go.set()
+    await killed
+
+    assert done["status"] == Status.COMPLETED
+    # What was asked in vain was never answered.
+    assert tokens(done) == asked_in_time - 1
 
 
 async def test_a_stalled_attempt_that_wakes_up_changes_nothing(tasks: Tasks, model: Model) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,16 @@ import pytest
 from app.agents.base import AgentOutput, AgentTools
 from app.agents.contracts import AgentInputInvalid, check_inputs, check_output
 from app.agents.registry import Registry
+from app.agents.testing import ScriptedChat
 from app.agents.text_processor.agent import TextProcessorAgent
 from app.checkpoints.models import ThreadKey
 from app.database.documents import Database
 from app.llm.errors import AgentOutputInvalid, ModelRefused
-from app.llm.messages import CORRECTION, Asked, Completion, M, Message, OnToken, Structured
+from app.llm.messages import CORRECTION, Asked, M, Message, Structured
 from app.llm.usage import ModelRole
 from tests.checkpoint_builders import the_checkpoints
+from tests.fakes.agents import FixedSearch, a_request
 from tests.job_builders import TENANT
-from tests.unit.test_agents_fakes import USAGE, FixedSearch, a_request
 
 Json = dict[str, Any]
 SPEC = Registry().get_agent("TextProcessorAgent")
@@ -49,36 +50,21 @@ ORDER: Json = {
 }
 
 
-@dataclass
-class AnswersInTurn:
-    """A model that says one thing after the other and is never asked more often."""
+class AnswersInTurn(ScriptedChat):
+    """Says one thing in a shape after the other."""
 
-    answers: list[Json | Exception]
-    asked: list[tuple[Asked, tuple[Message, ...], str]] = field(default_factory=list)
-
-    def model_name(self, role: Asked) -> str:
-        return f"{role}-model"
-
-    async def complete(
-        self,
-        role: Asked,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        on_token: OnToken | None = None,
-    ) -> Completion:
-        raise AssertionError("every answer of this agent has a shape")
+    def __init__(self, answers: Sequence[Json | Exception]) -> None:
+        super().__init__(*(answer if isinstance(answer, Exception) else json.dumps(answer) for answer in answers))
+        self.answers = len(answers)
+        self.schemas: list[str] = []
 
     async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        self.asked.append((role, tuple(messages), schema.__name__))
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return Structured(schema.model_validate_json(json.dumps(answer)), self.model_name(role), USAGE)
+        self.schemas.append(schema.__name__)
+        return await super().structured(role, messages, schema)
 
     @property
     def corrections(self) -> list[str]:
-        last = [messages[-1].content for _, messages, _ in self.asked]
+        last = [messages[-1].content for _, messages in self.asked]
         return [text.removeprefix(CORRECTION) for text in last if text.startswith(CORRECTION)]
 
 
@@ -89,7 +75,7 @@ async def run(
     request = replace(a_request(task), inputs=given, history=history)
     output = await TextProcessorAgent().run(request, AgentTools(model, FixedSearch()))
     check_output(SPEC, output)
-    assert model.answers == []
+    assert len(model.schemas) == model.answers
     return output
 
 
@@ -233,7 +219,7 @@ async def test_all_calls_are_of_the_text_role() -> None:
 
     await run(model, REVIEW)
 
-    assert [(role, schema) for role, _, schema in model.asked] == [
+    assert [(role, schema) for (role, _), schema in zip(model.asked, model.schemas, strict=True)] == [
         (ModelRole.TEXT, "TextOrder"),
         (ModelRole.TEXT, "SentimentAnswer"),
     ]

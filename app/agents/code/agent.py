@@ -11,12 +11,13 @@ Each of the nodes understands the task, asks, reads the files out of the answer 
 cheap and comes out the same again, so only its end is worth a checkpoint.
 """
 
+import asyncio
 from dataclasses import replace
 
 from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 
-from app.agents.base import AgentOutput
+from app.agents.base import AgentOutput, OutputFile
 from app.agents.code.assignment import Assignment, understand
 from app.agents.code.contract import CodeData, Mode, VerifiedFile
 from app.agents.code.drafts import PLAIN_TEXT, Draft, drafted
@@ -71,12 +72,11 @@ class CodeAgent(GraphAgent[CodeState]):
                 return await self._reviewed(work, asked, assignment, prose)
             case Mode.EXPLAIN:
                 answer = await work.tools.chat.complete(ModelRole.CODE, asked)
-                text = prose.clean(checked_output(answer.text))
+                text = await asyncio.to_thread(prose.clean, checked_output(answer.text))
                 return Draft(assignment.mode, _language_of(assignment), text, [], [], notes=prose.notes)
             case _:
                 answer = await work.tools.chat.complete(ModelRole.CODE, asked)
-                text = prose.clean(checked_output(answer.text))
-                files = files_in(text, assignment)
+                text, files = await asyncio.to_thread(_read, answer.text, prose, assignment)
                 verdicts = await self._verifier.verify(files, dialect=assignment.dialect)
                 return drafted(text, files, verdicts, assignment, notes=prose.notes)
 
@@ -119,6 +119,11 @@ class CodeAgent(GraphAgent[CodeState]):
 async def _next(state: CodeState) -> str:
     draft = state["draft"]
     return "repair" if draft.problem is not None and draft.rounds < MOST_REPAIRS else "done"
+
+
+def _read(answer: str, prose: Prose, assignment: Assignment) -> tuple[str, list[OutputFile]]:
+    text = prose.clean(checked_output(answer))
+    return text, files_in(text, assignment)
 
 
 def _language_of(assignment: Assignment) -> str:

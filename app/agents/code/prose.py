@@ -8,7 +8,7 @@ which some take a fence for markup.
 import re
 
 from app.agents.code.contract import Finding
-from app.agents.content.links import LinkFilter, addresses_in
+from app.agents.links import LinkFilter, addresses_in
 from app.agents.markdown import change_prose
 
 _BLOCK_OF_MARKUP = re.compile(r"^([ \t>*+\-0-9.)]*)<(?=[A-Za-z/!?])", re.MULTILINE)

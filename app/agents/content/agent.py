@@ -6,10 +6,12 @@
                    └─ nothing to find ─►     └─► END    └─► draft, once more
 
 Each node ends in a checkpoint, which costs a write. So reading what was found belongs to the search, and citing to the
-draft: both are cheap and come out the same again.
+draft: both are cheap and come out the same again. Cheap is what a model means to write: the longest answers take half a
+second to read, so that threads do it and the event loop goes on.
 """
 
 import asyncio
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import assert_never
 
@@ -30,11 +32,11 @@ from app.agents.content.checking import (
 )
 from app.agents.content.citing import check_citations
 from app.agents.content.conversation import conversation
-from app.agents.content.links import LinkFilter, addresses_in
 from app.agents.content.paragraphs import factual_paragraphs
 from app.agents.content.planning import ResearchPlan, plan_messages, queries_of
 from app.agents.content.sources import ranked, read
 from app.agents.graphs import AgentState, Graph, GraphAgent, Work
+from app.agents.links import LinkFilter, addresses_in
 from app.agents.markdown import checked_output, summarize, unwrapped
 from app.agents.metering import WEB_SEARCH
 from app.errors import CircuitOpen, ExecutionError
@@ -110,13 +112,12 @@ class ContentAgent(GraphAgent[ContentState]):
         request, sources = runtime.context.request, state.get("sources", [])
         answer = await runtime.context.tools.chat.complete(ModelRole.CONTENT, _draft_messages(state, request))
         links = LinkFilter([*addresses_in(state["task"]), *(source.url for source in sources)])
-        text = checked_output(links.clean(visible(unwrapped(checked_output(answer.text)))))
-        check_citations(text, sources)
+        text = await asyncio.to_thread(_read, answer.text, links, sources)
         return {"draft": text, "removed_links": links.removed}
 
     async def check(self, state: ContentState, runtime: Runtime[Work]) -> dict[str, object]:
         """Raises `AgentOutputInvalid` when the verdict is about another text."""
-        paragraphs = factual_paragraphs(state["draft"])
+        paragraphs = await asyncio.to_thread(factual_paragraphs, state["draft"])
         checked = checked_part(paragraphs)
         asked = check_messages(state["task"], checked, state["sources"])
         verdict = await runtime.context.tools.chat.structured(ModelRole.CONTENT, asked, SupportVerdict)
@@ -153,6 +154,12 @@ async def _searched(search: WebSearch, query: str, most: int) -> list[SearchResu
         return error
 
 
+def _read(answer: str, links: LinkFilter, sources: Sequence[SearchResult]) -> str:
+    text = checked_output(links.clean(visible(unwrapped(checked_output(answer)))))
+    check_citations(text, sources)
+    return text
+
+
 def _draft_messages(state: ContentState, request: AgentRequest) -> tuple[Message, ...]:
     asked = conversation(state["task"], state.get("sources", []), request.history)
     findings = state.get("findings", [])
@@ -168,12 +175,15 @@ async def _after_plan(state: ContentState) -> str:
 
 
 async def _after_draft(state: ContentState) -> str:
-    draft = state["draft"]
-    return "check" if cited_numbers(draft) and factual_paragraphs(draft) else "end"
+    return "check" if await asyncio.to_thread(_is_checkable, state["draft"]) else "end"
 
 
 async def _after_check(state: ContentState) -> str:
     return "draft" if state["findings"] and state["checks"] <= MOST_REPAIRS else "end"
+
+
+def _is_checkable(draft: str) -> bool:
+    return bool(cited_numbers(draft) and factual_paragraphs(draft))
 
 
 def _notes(state: ContentState) -> list[str]:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from app.agents.content.characters import visible
+from app.agents.links import canonical_url
 from app.llm.search import SearchResult
 
 LONGEST_TITLE = 200
@@ -15,32 +15,9 @@ LONGEST_URL = 2000
 # About 4,000 tokens, at three characters a token for text that is not English.
 LONGEST_MATERIAL = 12_000
 
-_TRACKING = re.compile(r"utm_\w*|[gd]clid|gbraid|wbraid|fbclid|msclkid|yclid|mc_[ce]id|igshid", re.IGNORECASE)
 _UNSAFE_IN_URL = re.compile(r"[\s<>\"'`\\\[\]]")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009).
 _FUSION = 60
-
-
-def canonical_url(url: str) -> str | None:
-    """Equal for addresses of one page; `None` for what is no web address.
-
-    Neither the scheme, `www.`, a default port, the order of the query, tracking parameters nor a closing slash tell
-    pages apart. A fragment does: a search names one only when it means that section.
-    """
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        return None
-    host = parts.hostname.rstrip(".").removeprefix("www.")
-    place = host if port in {None, *_DEFAULT_PORTS.values()} else f"{host}:{port}"
-    asked = sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.fullmatch(pair[0]))
-    path = parts.path.replace("%28", "(").replace("%29", ")").rstrip("/")
-    fragment = parts.fragment.partition(":~:")[0]
-    return f"{place}{path}?{urlencode(asked)}#{fragment}"
 
 
 def usable(result: SearchResult) -> SearchResult | None:

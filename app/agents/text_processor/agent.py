@@ -8,6 +8,7 @@
 out. What a model answers is checked, and a refused answer is asked for once more with the reason.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -77,12 +78,14 @@ async def _ask(work: Work, asked: tuple[Message, ...], schema: type[M], check: C
     """What is made of the answer, or of the second one when the first is refused."""
     chat, messages = work.tools.chat, (*asked, *work.request.corrections)
     try:
-        return check((await chat.structured(ModelRole.TEXT, messages, schema)).value)
+        answer = (await chat.structured(ModelRole.TEXT, messages, schema)).value
+        # Tens of thousands of extracted values take seconds to check against a schema.
+        return await asyncio.to_thread(check, answer)
     except AgentOutputInvalid as error:
         if not error.retryable:
             raise
         again = (*messages, correction(error.message))
-    return check((await chat.structured(ModelRole.TEXT, again, schema)).value)
+    return await asyncio.to_thread(check, (await chat.structured(ModelRole.TEXT, again, schema)).value)
 
 
 def _material(order: TextInput) -> str:

@@ -31,12 +31,26 @@ class _Session:
     def has_ended(self) -> bool:
         return self.keeper is None or self.keeper.done()
 
+    def give_up(self) -> None:
+        """Also on a server that still has not said a word: its program would stay behind with whoever waits for it."""
+        if self.keeper is not None:
+            self.keeper.cancel()
+
 
 class McpConnection:
-    def __init__(self, server_name: str, create_client: Callable[[], Client], *, backoff: Backoff = BACKOFF) -> None:
+    def __init__(
+        self,
+        server_name: str,
+        create_client: Callable[[], Client],
+        *,
+        backoff: Backoff = BACKOFF,
+        patience: float = CONNECT_PATIENCE,
+    ) -> None:
+        """``patience`` is how many seconds connecting may take."""
         self._server_name = server_name
         self._create_client = create_client
         self._backoff = backoff
+        self._patience = patience
         self._lock = asyncio.Lock()
         self._session: _Session | None = None
         self._keepers: set[asyncio.Task[None]] = set()
@@ -85,10 +99,10 @@ class McpConnection:
         self._keepers.add(session.keeper)
         session.keeper.add_done_callback(self._keepers.discard)
         try:
-            async with asyncio.timeout(CONNECT_PATIENCE):
+            async with asyncio.timeout(self._patience):
                 await asyncio.shield(session.ready)
         except Exception as error:  # of the SDK, of the network or of the program; each means the same to a caller
-            session.stop.set()
+            session.give_up()
             self._note_failure()
             kind = type(_first(error)).__name__
             log.warning("mcp.not_connected", server=self._server_name, error_type=kind)
@@ -96,7 +110,7 @@ class McpConnection:
                 f"MCP server {self._server_name!r} cannot be reached ({kind})", retry_after=self._delay()
             ) from error
         except BaseException:
-            session.stop.set()
+            session.give_up()
             raise
         log.info("mcp.connected", server=self._server_name)
         return session

@@ -68,6 +68,8 @@ class Rules:
 
     def accounts(self, work: Work, now: datetime) -> tuple[Account, ...]:
         """The accounts that have limits for this work."""
+        if self.configured == self.stored == NO_BUDGETS:
+            return ()
         return tuple(
             account
             for account in (self.session_account(work.tenant_id, work.session_id), self._month_account(work, now))

@@ -8,6 +8,7 @@ limit. So at most one call of an account can go beyond a limit, however many are
 estimate by what was really consumed. A reservation that nobody settles counts in full: its call may have been billed.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +18,9 @@ from app.clock import Clock
 from app.database.documents import Document, Documents, Sort
 from app.database.errors import DuplicateDocument
 from app.database.indexes import Index
+from app.errors import OrchestratorError
 from app.governance.budgets.accounts import Account
-from app.governance.budgets.models import Amounts, Limit, Shortage, Unit, plus
+from app.governance.budgets.models import NOTHING, Amounts, Limit, Shortage, Unit, plus
 from app.ids import new_token
 
 COLLECTION = "budget_accounts"
@@ -73,11 +75,17 @@ class BudgetLedger:
         """Reserve the estimate of one call, or tell which limit on what it needs leaves no room for any."""
         limits = tuple(limit for limit in account.limits if amounts.get(limit.unit))
         reservation = Reservation(new_token(), account.id, account.tenant_id, account.counters, amounts)
-        for _ in range(TRIES):
-            if await self._try(reservation, limits, task_id):
-                return reservation
-            if shortage := await self._find_shortage(account, limits):
-                return shortage
+        try:
+            for _ in range(TRIES):
+                if await self._try(reservation, limits, task_id):
+                    return reservation
+                if shortage := await self._find_shortage(account, limits):
+                    return shortage
+        except BaseException:
+            # It may have been written. What cannot be taken back now counts in full later.
+            with contextlib.suppress(OrchestratorError):
+                await self.settle(reservation, NOTHING)
+            raise
         # Whoever reserves and settles all the time leaves room again.
         return Shortage(limits[0], limits[0].most, reserved=limits[0].most)
 

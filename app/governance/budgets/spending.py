@@ -1,7 +1,7 @@
 """What one attempt at a task may consume: its own budget, and those of its session, its agent and its tenant."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -129,8 +129,7 @@ class Spending:
             self._unseen = plus(self._unseen, {**hold.amounts, Unit.MODEL_CALLS: 0})
         consumed = hold.amounts if actual is None else actual
         self._own.settle(hold.amounts, consumed)
-        # All are begun at once: what is begun goes on, should this be cancelled again.
-        await asyncio.gather(*(self._settle_shared(one, consumed) for one in hold.shared))
+        await self._settle_all(hold.shared, consumed)
 
     async def _reserve_shared(self, amounts: Amounts) -> tuple[Reservation, ...]:
         rules = await self._book.rules_of(self._work.tenant_id)
@@ -149,16 +148,23 @@ class Spending:
 
     async def _try(self, rules: Rules, amounts: Amounts) -> tuple[Reservation, ...] | Shortage:
         reserved: list[Reservation] = []
-        for account in rules.accounts(self._work, self._now()):
-            if not any(amounts.get(limit.unit) for limit in account.limits):
-                continue
-            answer = await self._ledger.reserve(account, amounts, task_id=self._work.task_id)
-            if isinstance(answer, Shortage):
-                for one in reserved:
-                    await self._settle_shared(one, NOTHING)
-                return answer
-            reserved.append(answer)
+        try:
+            for account in rules.accounts(self._work, self._now()):
+                if not any(amounts.get(limit.unit) for limit in account.limits):
+                    continue
+                answer = await self._ledger.reserve(account, amounts, task_id=self._work.task_id)
+                if isinstance(answer, Shortage):
+                    await self._settle_all(reserved, NOTHING)
+                    return answer
+                reserved.append(answer)
+        except BaseException:
+            await self._settle_all(reserved, NOTHING)
+            raise
         return tuple(reserved)
+
+    async def _settle_all(self, reserved: Iterable[Reservation], consumed: Amounts) -> None:
+        # All are begun at once: what is begun goes on, should this be cancelled again.
+        await asyncio.gather(*(self._settle_shared(one, consumed) for one in reserved))
 
     async def _settle_shared(self, reservation: Reservation, consumed: Amounts) -> None:
         try:

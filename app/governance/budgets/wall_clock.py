@@ -36,6 +36,8 @@ class WallClock:
         self._began_at = 0.0
         self._length: float | None = None
         self._refused: ExecutionError | None = None
+        self._allowed: asyncio.Timeout | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._switching = asyncio.Lock()
         self._switched = asyncio.Event()
 
@@ -43,14 +45,15 @@ class WallClock:
         """The work's result or error; raises what `begin_slice` raised when the time is used up."""
         await self.next_slice()
         try:
-            async with asyncio.timeout(None) as allowed:
-                watcher = asyncio.create_task(self._watch(allowed), name="wall-clock")
+            async with asyncio.timeout(None) as self._allowed:
+                self._watch_if_limited()
                 try:
                     return await work()
                 finally:
-                    watcher.cancel()
+                    if self._watcher is not None:
+                        self._watcher.cancel()
         except TimeoutError as error:
-            if self._refused is None or not allowed.expired():
+            if self._refused is None or self._allowed is None or not self._allowed.expired():
                 raise
             raise self._refused from error
         finally:
@@ -63,6 +66,12 @@ class WallClock:
             length = await self._begin_slice()
             self._began_at, self._length = _now(), None if length is None else length.total_seconds()
             self._switched.set()
+            self._watch_if_limited()
+
+    def _watch_if_limited(self) -> None:
+        # Most work has all the time it wants, and costs no watcher.
+        if self._length is not None and self._allowed is not None and self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(self._allowed), name="wall-clock")
 
     async def _watch(self, allowed: asyncio.Timeout) -> None:
         while True:

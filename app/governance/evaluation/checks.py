@@ -12,6 +12,7 @@ from app.agents.citations import cited_numbers
 from app.agents.markdown import code_blocks, prose
 from app.agents.schema_check import SchemaCheck, SchemaMisfit, SchemaUnusable
 from app.governance.evaluation.models import CheckResult, Subject
+from app.governance.evaluation.texts import comparable
 from app.setting_evaluation import (
     Check,
     CitationsCheck,
@@ -36,7 +37,10 @@ _SECRETS: Mapping[str, re.Pattern[str]] = {
     "GitHub token": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,255}\b"),
     "Slack token": re.compile(r"\bxox[abprs]-[A-Za-z0-9-]{10,250}"),
     "password in a URL": re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,100}:[^\s/@]{3,200}@"),
-    "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,2000}"),
+    # Begins only where a run of its characters does, or a long one would be read again from everywhere in it.
+    "web token": re.compile(
+        r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{10,2000}"
+    ),
 }
 
 
@@ -98,23 +102,32 @@ def _languages() -> Any:
 
 
 def _forbidden(wanted: ForbiddenCheck, subject: Subject) -> CheckResult:
-    found = [text for text in wanted.texts if _occurs(text, subject.text, whole=wanted.whole_words)]
+    said = _all_of(subject)
+    found = [text for text in wanted.texts if _occurs(text, said, whole=wanted.whole_words)]
     return failed(wanted, f"it holds what is forbidden: {named(found)}") if found else passed(wanted)
 
 
 def _required(wanted: RequiredCheck, subject: Subject) -> CheckResult:
-    missing = [text for text in wanted.texts if not _occurs(text, subject.text, whole=False)]
+    said = _all_of(subject)
+    missing = [text for text in wanted.texts if not _occurs(text, said, whole=False)]
     share = 1 - len(missing) / len(wanted.texts)
     return failed(wanted, f"it lacks what is required: {named(missing)}", score=share) if missing else passed(wanted)
 
 
+def _all_of(subject: Subject) -> str:
+    # Nothing that is looked for goes over the end of a part.
+    return "\n\0\n".join(map(comparable, subject.texts))
+
+
 def _occurs(text: str, within: str, *, whole: bool) -> bool:
-    literal = re.escape(text)
-    return re.search(rf"(?<!\w){literal}(?!\w)" if whole else literal, within, re.IGNORECASE) is not None
+    wanted = comparable(text)
+    if not wanted:
+        return False
+    return re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", within) is not None if whole else wanted in within
 
 
 def _citations(wanted: CitationsCheck, subject: Subject) -> CheckResult:
-    usable = [url for url in subject.urls if urlsplit(url).scheme in _WEB and urlsplit(url).hostname]
+    usable = [url for url in subject.urls if _is_web(url)]
     if len(usable) < len(subject.urls):
         return failed(wanted, "a citation has no web address", citations=len(subject.urls))
     if len(usable) < wanted.minimum:
@@ -125,9 +138,16 @@ def _citations(wanted: CitationsCheck, subject: Subject) -> CheckResult:
     return passed(wanted, citations=len(usable))
 
 
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _WEB and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
 def _secrets(wanted: SecretsCheck, subject: Subject) -> CheckResult:
-    texts = (subject.text, *(file.content for file in subject.files), json.dumps(subject.data, default=str))
-    found = [kind for kind, pattern in _SECRETS.items() if any(pattern.search(text) for text in texts)]
+    found = [kind for kind, pattern in _SECRETS.items() if any(pattern.search(text) for text in subject.texts)]
     return failed(wanted, f"it holds what looks like a {' and a '.join(found)}") if found else passed(wanted)
 
 

@@ -1,5 +1,6 @@
 """Evaluates an output as it is asked for: checks first, then evaluators of packages, the model last."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,8 @@ class Evaluator:
             return await self._custom(wanted, subject)
         if isinstance(wanted, CodeCheck):
             return await self._code(wanted, subject)
-        return check(wanted, subject)
+        # Long texts take a moment, and so does loading what knows languages.
+        return await asyncio.to_thread(check, wanted, subject)
 
     async def _custom(self, wanted: CustomCheck, subject: Subject) -> CheckResult:
         given = await self._evaluators.score(wanted.name, subject, wanted.options)

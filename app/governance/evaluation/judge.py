@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.agents.content.characters import visible
 from app.agents.prompt import load_prompt
-from app.governance.evaluation.models import CriterionResult, Subject
+from app.governance.evaluation.models import BEST, WORST, CriterionResult, Subject
+from app.governance.evaluation.texts import comparable
 from app.llm.errors import AgentOutputInvalid
 from app.llm.messages import Chat, Message, correction
 from app.llm.usage import ModelRole
@@ -19,7 +21,8 @@ LONGEST_REASON = 300
 LONGEST_QUOTE = 400
 # How often a judge that breaks the rules of its answer is told so.
 CORRECTIONS = 1
-WORST, BEST = 1, 5
+# Made into those that are escaped then: to a model they may be the same.
+_BRACKETS = str.maketrans("＜﹤＞﹥＆﹠", "<<>>&&")
 # From here on a score claims that something good is there, which can be shown.
 NEEDS_EVIDENCE = 3
 
@@ -56,7 +59,7 @@ async def judge(chat: Chat, rubric: Rubric, subject: Subject) -> list[CriterionR
 
 def rubric_messages(rubric: Rubric, subject: Subject) -> tuple[Message, Message]:
     material = load_prompt("evaluator_material").render(
-        task=html.escape(subject.task[:LONGEST_JUDGED], quote=False),
+        task=html.escape(_shown(subject.task[:LONGEST_JUDGED]), quote=False),
         criteria="\n".join(_tag(criterion) for criterion in rubric.criteria),
         output=html.escape(_judged(subject), quote=False),
     )
@@ -81,15 +84,20 @@ def _checked(verdict: RubricVerdict, rubric: Rubric, output: str) -> list[Criter
     names = [criterion.name for criterion in rubric.criteria]
     if [one.name for one in verdict.criteria] != names:
         raise AgentOutputInvalid(f"the verdict must judge exactly these criteria, in this order: {', '.join(names)}")
-    said = _normalised(output)
+    said = comparable(output)
     for one in verdict.criteria:
         if not WORST <= one.score <= BEST or not 0 <= one.confidence <= 1:
             raise AgentOutputInvalid(f"criterion {one.name}: scores go from 1 to 5, and confidence from 0 to 1")
         if one.score >= NEEDS_EVIDENCE and not one.quote.strip():
             raise AgentOutputInvalid(f"criterion {one.name}: a score of {one.score} needs a quote from the output")
-        if _normalised(one.quote) not in said:
+        if not _is_said(one.quote, said):
             raise AgentOutputInvalid(f"criterion {one.name}: the quote is not in the output, word for word")
     return list(verdict.criteria)
+
+
+def _is_said(quote: str, said: str) -> bool:
+    # The model sees escaped characters and may quote them as it sees them.
+    return comparable(quote) in said or comparable(html.unescape(quote)) in said
 
 
 def _median(criterion: Criterion, samples: Sequence[CriterionVerdict]) -> CriterionResult:
@@ -109,15 +117,21 @@ def _median(criterion: Criterion, samples: Sequence[CriterionVerdict]) -> Criter
 def _judged(subject: Subject) -> str:
     """The beginning and the end of what is too long to be judged whole."""
     if len(subject.text) <= LONGEST_JUDGED:
-        return subject.text
+        return _shown(subject.text)
     half = LONGEST_JUDGED // 2
-    return f"{subject.text[:half]}\n…\n{subject.text[-half:]}"
+    return f"{_shown(subject.text[:half])}\n…\n{_shown(subject.text[-half:])}"
+
+
+def _shown(text: str) -> str:
+    """Without what no reader sees, and with brackets that only look like those of a tag made into real ones."""
+    return visible(text).translate(_BRACKETS)
+
+
+def grade_of(result: CriterionResult) -> int:
+    """The score as the model gave it, from 1 to 5."""
+    return round(WORST + result.score * (BEST - WORST))
 
 
 def _tag(criterion: Criterion) -> str:
     described = html.escape(criterion.description, quote=False)
     return f'<criterion name="{html.escape(criterion.name)}">{described}</criterion>'
-
-
-def _normalised(text: str) -> str:
-    return " ".join(text.split()).casefold()

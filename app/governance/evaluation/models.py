@@ -1,5 +1,6 @@
 """What is evaluated and what an evaluation finds."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -7,6 +8,11 @@ from typing import Any
 from app.setting_evaluation import EvaluationRequest
 
 LONGEST_FEEDBACK = 2000
+# The scale on which people and models score.
+WORST, BEST = 1, 5
+# How runs call who evaluates, and where their input has how.
+EVALUATOR, EVALUATOR_ROLE = "Evaluator", "evaluator"
+EVALUATION = "evaluation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,19 @@ class Subject:
     data: Any = None
     urls: tuple[str, ...] = ()
     files: tuple[SubjectFile, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that is in the output."""
+        data = () if self.data is None else (json.dumps(self.data, ensure_ascii=False, default=str),)
+        return (self.text, *(file.content for file in self.files), *data)
+
+
+def subject_of(task: str, result: Mapping[str, Any]) -> Subject:
+    """From a result as plain JSON data, of which everything but the answer may be left out."""
+    files = [SubjectFile(one["path"], one["content"], one.get("language")) for one in result.get("files") or ()]
+    urls = [one["url"] for one in result.get("citations") or ()]
+    return Subject(task, result.get("raw_output") or "", result.get("data"), tuple(urls), tuple(files))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from app.llm.simulator.call_log import CallLog
-from app.llm.simulator.completions import body, events, reply_to
+from app.llm.simulator.completions import Reply, body, events, reply_to, usage_of
 from app.llm.simulator.control import Control
 from app.llm.simulator.conversation import Conversation, Kind, Malformed, read_conversation, tokens_in
 from app.llm.simulator.corpus import Corpus, Hit, load_corpus
@@ -62,11 +62,14 @@ class Simulator:
         except (Malformed, UnknownFault, ValueError, RecursionError) as error:
             return failure(400, str(error), INVALID)
         verdict = self._verdict_on(conversation)
-        response = await self._faulty(request, verdict.fault) or self._answer(conversation, verdict.fault)
+        response, tokens = await self._faulty(request, verdict.fault), 0
+        if response is None:
+            response, tokens = self._answer(conversation, verdict.fault)
         self._log.add(
             conversation.kind,
             at=came_at,
             status=response.status_code,
+            tokens=tokens,
             model=conversation.model,
             stream=conversation.stream,
             digest=conversation.digest[:16],
@@ -114,10 +117,15 @@ class Simulator:
             return ordered_failure(fault.error, retry_after=fault.retry_after, reset_after=fault.reset_after)
         return None
 
-    def _answer(self, conversation: Conversation, fault: Fault) -> Response:
+    def _answer(self, conversation: Conversation, fault: Fault) -> tuple[Response, int]:
+        """Also how many tokens it is billed with, whether all of it arrives or not."""
         if fault.behaviour is Behaviour.MALFORMED:
-            return _malformed(streaming=conversation.stream)
+            return _malformed(streaming=conversation.stream), 0
         reply = reply_to(conversation, fault)
+        tokens: int = usage_of(conversation, reply)["total_tokens"]
+        return self._spoken(conversation, reply, fault), tokens
+
+    def _spoken(self, conversation: Conversation, reply: Reply, fault: Fault) -> Response:
         if conversation.stream:
             parts = [event.encode() for event in events(conversation, reply, piece=fault.piece)]
             if fault.behaviour is Behaviour.NO_CHOICES:

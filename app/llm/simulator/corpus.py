@@ -17,7 +17,7 @@ _LIST_MARKER = re.compile(r"^\s*(?:[-*+]|\d+\.)\s+")
 _SKIPPED = "reference"
 _FENCE = re.compile(r"^(```|~~~)")
 _NOT_PROSE = re.compile(r"^\s*(```|~~~|\||[-=*_]{3,}\s*$)")
-_NOISE = re.compile(r"[*_`|>#]|\[\^?\d+\]")
+_NOISE = re.compile(r"[*`|>#]|(?<!\w)_|_(?!\w)|\[\^?\d+\]")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MOST_BYTES = 4_000_000
 _LONGEST_SNIPPET = 600

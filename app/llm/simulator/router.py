@@ -16,12 +16,15 @@ _THIS_TEXT = re.compile(
     r"|\btext below\b",
     re.IGNORECASE,
 )
+_THIS_CODE = re.compile(
+    r"\b(?:this|following|given) (?:\S+ )?(?:code|function|script|snippet|class|program|query)\b", re.IGNORECASE
+)
 _ENOUGH = 1.9
 _OWN_WORD = 1.0
 _FIRST_NOUN = 4.0
 _OPENER = 3.0
 _IN_LANGUAGE = 6.0
-_GIVEN_TEXT = 8.0
+_GIVEN_MATERIAL = 8.0
 _MOST_CANDIDATES = 5
 UNKNOWN = "Unknown"
 _NOUNS = {"prose", "program"}
@@ -85,6 +88,9 @@ def listed_agents(prompt: str) -> list[Listed]:
 def _listed(name: str, text: str) -> Listed:
     # A name is too short to speak of kinds of work: an "analyzer" of data does not discuss a subject.
     topics = frozenset(VOCABULARY.topic_of[word] for word in stems(text) if word in VOCABULARY.topic_of)
+    if "program" in topics and "prose" not in topics:
+        # It explains and reviews the code it is given, and does not discuss a subject either.
+        topics -= {"knowledge"}
     return Listed(name, frozenset(stems(f"{name} {text}")), topics)
 
 
@@ -115,7 +121,9 @@ def _bonuses(task: str, topics: Sequence[str]) -> Iterator[tuple[str, float]]:
     elif first_noun:
         yield first_noun, _FIRST_NOUN
     if language_named_in(task) is None and _is_about_a_given_text(task):
-        yield "processing", _GIVEN_TEXT
+        yield "processing", _GIVEN_MATERIAL
+    if _THIS_CODE.search(task):
+        yield "program", _GIVEN_MATERIAL
     if _NAMED_AFTER_IN.search(task) and language_named_in(task) and not _ASKING & set(topics):
         yield "language", _IN_LANGUAGE
 

@@ -340,7 +340,7 @@ async def test_what_an_attempt_spent_is_handed_to_the_next_one_unless_it_was_cou
         graph, 3, given={"task": "x"}, saver=attempts.saver(3, ledger=Ledger(lambda: {"calls": 1}, carried.append))
     )
 
-    for fence, counted_to in ((4, 0), (5, 2), (6, 3), (7, 4)):
+    for fence, counted_to in ((4, (0, 0)), (5, (2, 9)), (6, (3, 1)), (7, (4, 1))):
         ledger = Ledger(dict, carried.append, counted_to=counted_to)
         await attempts.saver(fence, ledger=ledger).aget_tuple(CONFIG)
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from app.agents.content.links import REMOVED, LinkFilter, addresses_in
+from app.agents.links import REMOVED, LinkFilter, addresses_in
 from tests.rendering import strangers
 
 KNOWN = "https://example.com/wind_(power)?a=1"
@@ -107,6 +107,14 @@ def test_the_judge_sees_what_was_not_cleaned() -> None:
 
 def test_what_was_removed_is_counted() -> None:
     assert clean(f"![a](b) [c](https://evil.example) https://evil.example [d]({KNOWN})")[1] == 3
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("unit", ["<a ", "](http://x "])
+def test_many_known_addresses_and_many_links_are_not_compared_one_by_one(unit: str) -> None:
+    links = LinkFilter(f"https://example.com/{number}" for number in range(3000))
+
+    assert links.clean(unit * (200_000 // len(unit)))
 
 
 def test_addresses_are_found_without_the_end_of_the_sentence() -> None:

@@ -1,4 +1,4 @@
-"""Which links a text may have: to pages that the search found and to those the task itself names. Pure.
+"""Which links a text may have: to pages that are known, such as those its task names or a search found. Pure.
 
 Code is treated like any other text. Where code begins and ends differs between Markdown renderers, and what one of them
 takes for code another would load or link.
@@ -7,8 +7,7 @@ takes for code another would load or link.
 import html
 import re
 from collections.abc import Iterable
-
-from app.agents.content.sources import canonical_url
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 REMOVED = "(link removed)"
 
@@ -31,7 +30,32 @@ _ENDS_OF_SENTENCE = ".,;:!?*_~"
 # Any markup, except a bare tag such as <div> and `List<String>`.
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])(?!/?(?!script|style|svg|math)[A-Za-z][A-Za-z0-9-]{0,30}\s?/?>)", re.IGNORECASE)
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|[/\\]{2}|/\\|\\/")
+# What follows the opening of an autolink such as <https://example.com>.
+_AUTOLINK = re.compile(r"([^\s<>]+)>")
 _DEEPEST = 4
+_TRACKING = re.compile(r"utm_\w*|[gd]clid|gbraid|wbraid|fbclid|msclkid|yclid|mc_[ce]id|igshid", re.IGNORECASE)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def canonical_url(url: str) -> str | None:
+    """Equal for addresses of one page; `None` for what is no web address.
+
+    Neither the scheme, `www.`, a default port, the order of the query, tracking parameters nor a closing slash tell
+    pages apart. A fragment does: a search names one only when it means that section.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return None
+    host = parts.hostname.rstrip(".").removeprefix("www.")
+    place = host if port in {None, *_DEFAULT_PORTS.values()} else f"{host}:{port}"
+    asked = sorted(pair for pair in parse_qsl(parts.query, keep_blank_values=True) if not _TRACKING.fullmatch(pair[0]))
+    path = parts.path.replace("%28", "(").replace("%29", ")").rstrip("/")
+    fragment = parts.fragment.partition(":~:")[0]
+    return f"{place}{path}?{urlencode(asked, errors='replace')}#{fragment}"
 
 
 def addresses_in(text: str) -> list[str]:
@@ -45,6 +69,7 @@ class LinkFilter:
     def __init__(self, known: Iterable[str]) -> None:
         self.removed = 0
         self._known = {key: _written(url) for url in known if (key := canonical_url(url)) is not None}
+        self._addresses = frozenset(self._known.values())
 
     def clean(self, text: str) -> str:
         """Images become their description, unknown links their text. A known link gets the address that was found."""
@@ -69,7 +94,7 @@ class LinkFilter:
 
     def _rest(self, found: re.Match[str]) -> str:
         target = found["target"].strip("<>")
-        if not _leads_elsewhere(target) or target in self._known.values():
+        if not _leads_elsewhere(target) or target in self._addresses:
             return found[0]
         self.removed += 1
         return "] ("
@@ -82,8 +107,8 @@ class LinkFilter:
         return f"{REMOVED if known is None else known}{found[0][len(address) :]}"
 
     def _markup(self, found: re.Match[str]) -> str:
-        is_known = any(found.string.startswith(f"{url}>", found.end()) for url in self._known.values())
-        return "<" if is_known else "&lt;"
+        autolink = _AUTOLINK.match(found.string, found.end())
+        return "<" if autolink is not None and autolink[1] in self._addresses else "&lt;"
 
     def _find(self, target: str) -> str | None:
         return self._known.get(canonical_url(target) or "")

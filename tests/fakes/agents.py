@@ -13,7 +13,7 @@ USAGE = TokenUsage(prompt=10, completion=5, total=15)
 
 
 @dataclass
-class ScriptedChat:
+class SteadyChat:
     """Answers every call with `answer`, raises it when it is an error, and keeps silent for ever when it is `None`."""
 
     answer: str | Exception | None
@@ -73,5 +73,5 @@ def a_request(text: str) -> AgentRequest:
     return AgentRequest(task_id="t-1", session_id="s-1", tenant_id="default", text=text)
 
 
-def tools_with(chat: ScriptedChat, search: WebSearch | None = None) -> AgentTools:
+def tools_with(chat: SteadyChat, search: WebSearch | None = None) -> AgentTools:
     return AgentTools(chat, search or FixedSearch())
