@@ -93,4 +93,4 @@ class _Reader:
         return line, at - self._lines[line - 1] + 1
 
     def _stop(self, at: int, message: str) -> NoReturn:
-        raise NotJson(Fault(*self._place(at), (), f"not JSON: {message}", None))
+        raise NotJson(Fault(*self._place(at), (), f"it is not JSON: {message}", None))

@@ -19,6 +19,7 @@ from app.bootstrap.budgets import build_service
 from app.bootstrap.core import Core, build_core
 from app.bootstrap.sessions import build_session_service
 from app.bootstrap.verification import build_verifier, verification_patience
+from app.bootstrap.workflows import build_definitions
 from app.cancellation import stop
 from app.database.idempotency import Reservations
 from app.deadletters import routes as dead_letter_routes
@@ -59,6 +60,7 @@ from app.tasks.repository import MOST_COUNTED
 from app.tasks.service import TaskService
 from app.tasks.waiting import TaskWatch
 from app.version import VERSION
+from app.workflows.definitions import routes as workflow_routes
 
 log = structlog.get_logger("app.main")
 
@@ -96,6 +98,7 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
     app.include_router(agent_routes.router)
     app.include_router(evaluator_routes.router)
     app.include_router(effect_routes.router)
+    app.include_router(workflow_routes.router)
     app.include_router(session_routes.router)
     app.include_router(dead_letter_routes.router)
     app.include_router(metric_routes.router)
@@ -131,6 +134,7 @@ def _install_edges(
             tokens=tokens,
             on_failure=FailedAttempts(limiter, addresses),
         ),
+        documents=workflow_routes.DOCUMENTS,
     )
 
 
@@ -179,6 +183,7 @@ async def _lifespan(
     app.state.effects = EffectService(core.effects, api.tasks.get)
     app.state.artifacts = ArtifactService(core.artifacts, api.tasks.get)
     app.state.recordings = RecordingService(core.artifacts, api.tasks.get)
+    app.state.definitions = build_definitions(core)
     app.state.sessions = build_session_service(core)
     app.state.dead_letters = _build_dead_letters(core, api.tasks)
     app.state.system_metrics = _build_system_metrics(core, app.state.health)

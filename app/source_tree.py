@@ -108,7 +108,13 @@ class TreeBuilder:
 
     @property
     def _path(self) -> Path:
-        return self._open[-1].path if self._open else ()
+        """Of what comes next."""
+        if not self._open:
+            return ()
+        inner = self._open[-1]
+        if isinstance(inner.container, list):
+            return (*inner.path, len(inner.container))
+        return inner.path if inner.key is None else (*inner.path, inner.key)
 
     def _begin_member(self, key: Any, line: int, column: int) -> None:
         inner = self._open[-1]
@@ -118,7 +124,7 @@ class TreeBuilder:
         self._check_scalar(key, line, column, (*inner.path, key))
         if key in inner.container:
             first = self._places[(*inner.path, key)][0]
-            self.fault(line, column, f"{key[:80]!r} is there twice", f"it is in line {first} already")
+            self.fault(line, column, f"{key[:80]} is there twice", f"it is in line {first} already")
         else:
             self._places[(*inner.path, key)] = (line, column)
         inner.key = key

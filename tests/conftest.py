@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from app.settings import Settings
 from tests.processes import VALKEY_DATABASES, Server, start_simulator, start_store, start_valkey
@@ -57,6 +58,13 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.upper() in _OUR_VARIABLES or name.upper().startswith(_OUR_PREFIXES):
             del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_its_own() -> Iterator[None]:
+    """What a command that ran in this process said about logs is not for the next test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

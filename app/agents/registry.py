@@ -47,6 +47,14 @@ class Registry:
     def find_by_type(self, agent_type: str) -> AgentSpec | None:
         return self._by_type.get(agent_type)
 
+    def find_agent(self, reference: str) -> AgentSpec | None:
+        """By its name, else by its type."""
+        return self._by_name.get(reference) or self._by_type.get(reference)
+
+    def agent_names(self) -> Sequence[str]:
+        """What agents can be named by: names and types."""
+        return (*self._by_name, *self._by_type)
+
     def list_agents(self) -> Sequence[AgentSpec]:
         return tuple(self._by_name.values())
 

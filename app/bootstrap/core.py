@@ -45,6 +45,7 @@ from app.tasks import repository
 from app.tasks.models import COLLECTION as TASKS
 from app.tasks.repository import TaskRepository
 from app.tasks.retry_policy import RetryPolicies
+from app.workflows.definitions import repository as definitions
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ INDEXES = (
     *checkpoints.INDEXES,
     *budget_ledger.INDEXES,
     *budget_repository.INDEXES,
+    *definitions.INDEXES,
 )
 
 

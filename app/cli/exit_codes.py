@@ -30,9 +30,9 @@ MEANINGS = {
     ExitCode.STILL_RUNNING: "Gave up waiting after --timeout; the task goes on.",
     ExitCode.UNAVAILABLE: "The server cannot be reached or cannot serve now; try again.",
     ExitCode.ALREADY_RUNNING: "A stack is already running on this data folder.",
-    ExitCode.AWAITING_APPROVAL: "The task waits for somebody's approval.",
+    ExitCode.AWAITING_APPROVAL: "The task, or the run of a workflow, waits for somebody's answer.",
     ExitCode.DIVERGED: "The replayed agent asked for something that was not recorded.",
-    ExitCode.INTERRUPTED: "Ctrl-C while following; the task goes on.",
+    ExitCode.INTERRUPTED: "Ctrl-C: a task that was followed goes on; a run of this machine can be resumed.",
 }
 
 _OF_STATUS = {

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from app.cli import agents, budgets, dead_letters, evaluate, evaluators, routing, sessions, tasks
+from app.cli import agents, budgets, dead_letters, evaluate, evaluators, routing, run, sessions, tasks, workflows
 from app.cli.address import Address
 from app.cli.demo import run_demo
 from app.cli.doctor import examine, print_checks
@@ -41,6 +41,12 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(evaluators.app, name="evaluators")
 app.add_typer(routing.app, name="routing")
+app.add_typer(workflows.app, name="workflows")
+app.command()(workflows.validate)
+app.command()(workflows.schema)
+for local in (run.run, run.resume, run.cancel, run.report, run.graph):
+    app.command()(local)
+app.add_typer(run.receipt_app, name="receipt")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(budgets.app, name="budgets")

@@ -4,14 +4,15 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from app.agents.accuracy import RoutingCase
 from app.agents.routing import UNKNOWN
 from app.errors import Invalid
+from app.source_tree import Limits, SourceInvalid
+from app.yaml_source import read_yaml, text_of
 
-LARGEST_FILE = 5 * 1024 * 1024
+LIMITS = Limits(size=5 * 1024 * 1024, depth=20)
 LONGEST_TASK = 32 * 1024
 
 
@@ -43,32 +44,24 @@ def _cases_in(path: Path, names: Collection[str]) -> Iterator[RoutingCase]:
 
 def _items(path: Path) -> list[tuple[int, Any]]:
     """The members of the list with the lines that they begin on."""
-    loader = yaml.SafeLoader(_text_of(path))
     try:
-        root = loader.get_single_node()
-        if root is None:
-            return []
-        if not isinstance(root, yaml.SequenceNode):
-            raise Invalid(f"{path}:{root.start_mark.line + 1}: write a list of `- {{task: …, agent: …}}`")
-        return [(item.start_mark.line + 1, loader.construct_object(item, deep=True)) for item in root.value]
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise Invalid(f"{path}:{line}: it is not YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise Invalid(f"{path}: it is not YAML: {error}") from error
-    finally:
-        loader.dispose()
+        tree = read_yaml(text_of(_data_of(path), LIMITS), LIMITS)
+    except SourceInvalid as error:
+        first = error.faults[0]
+        raise Invalid(f"{path}:{first.line}: {first.told}") from error
+    if tree.value is None:
+        return []
+    if not isinstance(tree.value, list):
+        raise Invalid(f"{path}:{tree.places[()][0]}: write a list of `- {{task: …, agent: …}}`")
+    return [(tree.places[(place,)][0], value) for place, value in enumerate(tree.value)]
 
 
-def _text_of(path: Path) -> str:
+def _data_of(path: Path) -> bytes:
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise Invalid(f"{path}: it has more than {LARGEST_FILE} bytes; split it")
-        return path.read_text("utf-8")
+        with path.open("rb") as file:
+            return file.read(LIMITS.size + 1)
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise Invalid(f"{path}: it is not UTF-8 text") from error
 
 
 def _checked(value: Any, place: str) -> _Case:

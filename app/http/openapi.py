@@ -14,6 +14,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 TAGS: list[dict[str, Any]] = [
     {"name": "Tasks", "description": "Natural-language tasks: submit, follow, steer."},
+    {"name": "Workflows", "description": "What agents do together: store, version, validate."},
     {"name": "Sessions", "description": "Conversations: what was said, what is remembered."},
     {"name": "Agents", "description": "Who does the tasks: what each agent takes and gives."},
     {"name": "Evaluators", "description": "What installed packages can check an output for."},
@@ -54,6 +55,7 @@ _EXAMPLES = {
         "METHOD_NOT_ALLOWED", "Method Not Allowed", "this path answers GET", headers=(("Allow", "What it answers."),)
     ),
     409: _Example("TASK_ALREADY_FINISHED", "Conflict", "the task is finished already"),
+    412: _Example("WORKFLOW_CHANGED", "Workflow changed", "the workflow has another version than If-Match says"),
     413: _Example("PAYLOAD_TOO_LARGE", "Body too large", "the body has more than 262144 bytes", {"max_bytes": 262144}),
     415: _Example("UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "send JSON with Content-Type: application/json"),
     422: _Example("VALIDATION_ERROR", "Invalid request", "task: Field required", _FIELD),

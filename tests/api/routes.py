@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 A_SESSION = "a-talk"
+A_WORKFLOW = {"version": 1, "name": "a-workflow", "steps": {"say": {"agent": "EchoAgent"}}}
 _PARAMETER = re.compile(r"\{([a-z_0-9]+)(?::[a-z]+)?\}")
 # Bodies of those routes that need one to get as far as looking for their object.
 BODIES: Mapping[tuple[str, str], Any] = {
@@ -15,6 +16,8 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/tasks/{task_id}/clarify"): {"text": "I mean the post."},
     ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"): {"happened": True},
     ("POST", "/v1/tasks/{task_id}/review"): {"decision": "accept"},
+    ("POST", "/v1/workflows"): A_WORKFLOW,
+    ("POST", "/v1/workflows/validate"): A_WORKFLOW,
     ("PUT", "/v1/budgets/{scope}/{owner}"): {"day": {"tokens": 1000}},
 }
 
@@ -42,6 +45,7 @@ def values_of(task_id: str) -> dict[str, str]:
     return {
         "task_id": task_id,
         "session_id": A_SESSION,
+        "workflow": str(A_WORKFLOW["name"]),
         "agent_name": "EchoAgent",
         "scope": "tenant",
         "owner": "red",

@@ -12,6 +12,7 @@ from httpx_sse import EventSource, ServerSentEvent
 
 from app.agents.registry import Registry
 from app.http.server import Server, server_config
+from app.llm.tls import trusted_certificates
 from app.main import create_app
 from app.settings import Settings
 from tests.api.harness import Api, build_watched
@@ -34,7 +35,7 @@ async def served_api(settings: Settings, *, registry: Registry | None = None) ->
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            async with httpx.AsyncClient(base_url=url, timeout=30.0) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=30.0, verify=trusted_certificates()) as client:
                 await client.get("/health/live")
                 await app.state.core.prepared.wait()
                 yield Api(app, settings, client)

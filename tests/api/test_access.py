@@ -8,7 +8,7 @@ import pytest
 from app.identity.authentication import PUBLIC_PATHS
 from tests.api.conftest import StartApi
 from tests.api.harness import Api, problem_of
-from tests.api.routes import A_SESSION, Call, calls_of, values_of
+from tests.api.routes import A_SESSION, A_WORKFLOW, Call, calls_of, values_of
 
 KEYS = (
     "key-of-red:red:member,key-of-blue:blue:member,key-to-watch:red:viewer,key-of-boss:red:admin,"
@@ -18,7 +18,7 @@ RED, BLUE, WATCHER, BOSS, RIVAL = (
     {"X-API-Key": key} for key in ("key-of-red", "key-of-blue", "key-to-watch", "key-of-boss", "key-of-rival")
 )
 # What is not found where it is not a task.
-CODES = {"session_id": "SESSION_NOT_FOUND", "owner": "BUDGET_NOT_FOUND"}
+CODES = {"session_id": "SESSION_NOT_FOUND", "owner": "BUDGET_NOT_FOUND", "workflow": "WORKFLOW_NOT_FOUND"}
 
 
 @pytest.fixture
@@ -75,6 +75,19 @@ async def test_the_walk_covers_every_route_of_the_contract(locked: Api) -> None:
     } <= found
 
 
+async def test_the_walk_covers_the_routes_of_workflows(locked: Api) -> None:
+    found = {(call.method, call.template) for call in calls_of(locked.app)}
+
+    assert {
+        ("POST", "/v1/workflows"),
+        ("POST", "/v1/workflows/validate"),
+        ("GET", "/v1/workflows"),
+        ("GET", "/v1/workflows/{workflow}"),
+        ("GET", "/v1/workflows/{workflow}/versions"),
+        ("DELETE", "/v1/workflows/{workflow}"),
+    } <= found
+
+
 async def test_every_route_that_is_not_public_needs_a_key(locked: Api) -> None:
     task_id = await locked.submit(headers=RED)
 
@@ -90,6 +103,7 @@ async def test_every_route_that_is_not_public_needs_a_key(locked: Api) -> None:
 
 async def test_every_route_that_takes_an_id_hides_another_tenants_object(locked: Api) -> None:
     task_id = await locked.submit(headers=RED, session_id=A_SESSION)
+    assert (await locked.post("/v1/workflows", A_WORKFLOW, headers=RED)).status_code == 201
     # Agents are nobody's: every tenant sees those of the deployment.
     walked = [call for call in calls_of(locked.app) if call.parameters and "agent_name" not in call.parameters]
 
@@ -139,6 +153,7 @@ async def test_a_viewer_may_read_everything_and_change_nothing(locked: Api) -> N
     task_id, dead_id = await locked.submit(headers=RED, session_id=A_SESSION), await locked.submit(headers=RED)
     await locked.hand().fail(dead_id)
     await locked.client.put("/v1/budgets/tenant/red", json={"day": {"tokens": 10}}, headers=BOSS)
+    await locked.post("/v1/workflows", A_WORKFLOW, headers=RED)
 
     for call in calls_of(locked.app):
         response = None

@@ -15,6 +15,7 @@ import pytest
 from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
 from app.agents.specs import AgentSpec
 from app.effects.delivery import post_json
+from app.llm.tls import trusted_certificates
 from app.llm.usage import ModelRole
 from tests.api.harness import Json, problem_of
 from tests.api.world import StartWorld, World
@@ -28,7 +29,7 @@ class PostingAgent(BaseAgent):
     async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
         told = json.loads(request.text)
 
-        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=trusted_certificates(), timeout=PATIENCE) as client:
 
             async def fire(key: str) -> Any:
                 return await post_json(client, f"{told['url']}/messages", {"text": "hello"}, key=key)

@@ -225,7 +225,7 @@ def test_what_is_no_recording_is_refused() -> None:
             Recording.unpacked(broken)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 async def test_the_command_compares_and_its_exit_code_tells_ci(world: World, tmp_path: Path) -> None:
     task = await world.run(CODING, evaluation={"checks": [FLAWLESS]})
     changed = tmp_path / "generate.md"

@@ -12,6 +12,7 @@ from app.agents.registry import Registry
 from app.bootstrap.execution import Execution, build_execution
 from app.jobs.models import Reason
 from app.jobs.outcomes import RetryAt
+from app.llm.tls import trusted_certificates
 from app.settings import Settings
 from tests.api.harness import Api, Json, api_settings, running_api, stores_of
 from tests.api.serving import served_api
@@ -85,7 +86,7 @@ async def started_world(
     serving = served_api if over_socket else running_api
     async with (
         serving(settings, registry=registry) as api,
-        httpx.AsyncClient(base_url=simulator.http_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=simulator.http_url, trust_env=False, verify=trusted_certificates()) as client,
     ):
         worker = await build_execution(settings, registry=registry)
         await client.delete("/_sim/requests")

@@ -56,6 +56,7 @@ STREAMS_PSS = Row("streams at once: peak PSS of the worker", "MB")
 STREAMS_RSS_API = Row("streams at once: peak RSS of the API, each followed", "MB")
 API_READY = Row("API ready after its start", "s", 3)
 WORKER_READY = Row("worker ready after its start", "s")
+PLANNER_TARGET = 50.0
 IDLE = "idle CPU: "
 IDLE_TARGET = 1.0
 ELSEWHERE = Row("cores used by other programs during the no-op runs", "cores")
@@ -65,6 +66,10 @@ OURS, PLAIN, NO_RESULTS = "ours", "plain", "no_results"
 
 def idle_row(process: str) -> Row:
     return Row(f"{IDLE}{process}", "%", IDLE_TARGET)
+
+
+def planner_row(steps: int) -> Row:
+    return Row(f"planner: CPU per finished step of {steps}", "us", PLANNER_TARGET)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from tests.bench.client import CODE_CALL, NO_OP, Load, quantile, submit
 from tests.bench.figures import NO_RESULTS, PLAIN, Notebook
 from tests.bench.plain_celery import PlainCelery
 from tests.bench.plan import Sizes
+from tests.bench.planner import microseconds_per_step
 from tests.bench.process import BenchFailed
 from tests.bench.stack import WORKER, Stack, TaskStore
 from tests.bench.streams import Streams
@@ -23,6 +24,7 @@ UPKEEP_SECONDS = 2.0
 NAP_SECONDS = 2.0
 WARM_UP = 50
 CLIENT = "client"
+WORKFLOW_STEPS = (10, 1_000, 10_000)
 
 
 class Bench:
@@ -34,6 +36,8 @@ class Bench:
         self.notes = Notebook()
 
     def run(self, say: Callable[[str], None]) -> None:
+        say("planner")
+        self._measure_planner()
         say("start: broker, store, simulator, API")
         self._stack.start(BROKER, STORE, SIMULATOR)
         self.notes.note(rows.API_READY, self._stack.start(API))
@@ -58,6 +62,11 @@ class Bench:
         for number in range(1, self._sizes.rounds + 1):
             say(f"streams, round {number} of {self._sizes.rounds}: one at a time, then {self._sizes.waiting} at once")
             streams.measure()
+
+    def _measure_planner(self) -> None:
+        for _ in range(self._sizes.rounds):
+            for steps in WORKFLOW_STEPS:
+                self.notes.note(rows.planner_row(steps), microseconds_per_step(steps))
 
     def _measure_accepting(self) -> None:
         self._execute(WARM_UP)

@@ -33,6 +33,14 @@ def test_an_agent_is_found_by_name_and_by_type() -> None:
     assert registry.find_by_type("poetry") is None
 
 
+def test_a_reference_is_a_name_or_a_type() -> None:
+    registry = Registry()
+
+    assert registry.find_agent("CodeAgent") is registry.find_agent("code") is registry.get_agent("CodeAgent")
+    assert registry.find_agent("poetry") is None
+    assert {"CodeAgent", "code"} <= set(registry.agent_names())
+
+
 def test_an_unknown_agent_is_not_found_and_the_known_ones_are_named() -> None:
     with pytest.raises(AgentNotFound, match="ContentAgent"):
         Registry().get_agent("NopeAgent")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from app.agents.accuracy import Accuracy, ClassScores, Judged, RoutingCase
-from app.cli.routing_cases import LARGEST_FILE, read_cases
+from app.cli.routing_cases import LIMITS, read_cases
 from app.errors import Invalid
 
 NAMES = ("CodeAgent", "ContentAgent")
@@ -65,8 +65,8 @@ def test_cases_are_read_with_the_lines_they_begin_on(tmp_path: Path) -> None:
         ("- {task: '  ', agent: CodeAgent}", ":1: task: "),
         ("- {agent: CodeAgent}", ":1: task: Field required"),
         ("- just words", ":1: Input should be a valid dictionary"),
-        ("- {task: x, agent: CodeAgent, input: {day: 2026-11-21}}", ":1: input.day"),
-        ("- {task: !!python/object/apply:os.system [ls], agent: CodeAgent}", ":1: it is not YAML"),
+        ("- {task: x, agent: CodeAgent, input: {day: .nan}}", ":1: a number is not finite"),
+        ("- {task: !!python/object/apply:os.system [ls], agent: CodeAgent}", ":1: tags are not allowed"),
         ("- &a [*a]", ":1: "),
     ],
 )
@@ -83,9 +83,9 @@ def test_a_malformed_file_is_an_error_that_names_the_line(tmp_path: Path, text: 
 def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) -> None:
     binary, large = tmp_path / "binary.yaml", tmp_path / "large.yaml"
     binary.write_bytes(b"\xff\xfe")
-    large.write_bytes(b" " * (LARGEST_FILE + 1))
+    large.write_bytes(b" " * (LIMITS.size + 1))
 
-    for path, said in [(tmp_path / "absent.yaml", "No such file"), (binary, "not UTF-8"), (large, "bytes; split it")]:
+    for path, said in [(tmp_path / "absent.yaml", "No such file"), (binary, "not UTF-8"), (large, "bytes: split it")]:
         with pytest.raises(Invalid, match=said) as caught:
             read_cases([path], NAMES)
         assert str(path) in caught.value.message

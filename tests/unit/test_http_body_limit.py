@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from starlette.types import Message
 
 from app.errors import Invalid
-from app.http.body_limit import BodyLimit
+from app.http.body_limit import BodyLimit, Documents
 from app.http.json_text import MalformedJson, check_json
 from app.http.problems import ProblemEdge, install_problem_handlers
 
 LIMIT = 1000
 JSON = {"Content-Type": "application/json"}
+DOCUMENTS = Documents(2 * LIMIT, ("text/yaml",))
+YAML = {"Content-Type": "text/yaml"}
 EXACT = json.dumps({"a": "x" * (LIMIT - 9)}).encode()
 
 
@@ -28,6 +30,10 @@ def api() -> FastAPI:
     async def echo(body: dict[str, Any]) -> dict[str, Any]:
         return body
 
+    @app.post("/document")
+    async def document(request: Request) -> int:
+        return len(await request.body())
+
     @app.post("/size")
     async def size(request: Request) -> int:
         return len(await request.body())
@@ -37,7 +43,7 @@ def api() -> FastAPI:
         return len(await request.body())
 
     install_problem_handlers(app)
-    app.add_middleware(BodyLimit, max_bytes=LIMIT)
+    app.add_middleware(BodyLimit, max_bytes=LIMIT, documents={"/document": DOCUMENTS})
     app.add_middleware(ProblemEdge)
     return app
 
@@ -140,6 +146,23 @@ async def test_a_get_with_a_body_is_held_to_the_same_rules() -> None:
 
     assert code_of(answer) == (413, "PAYLOAD_TOO_LARGE")
     assert (await send("/size", "GET")).json() == 0
+
+
+async def test_a_document_has_a_limit_of_its_own_and_is_handed_on_unread() -> None:
+    exact = b"{" * 2 * LIMIT
+
+    assert (await send("/document", content=exact, headers=YAML)).json() == 2 * LIMIT
+    answer = await send("/document", content=exact + b"{", headers=YAML)
+    assert code_of(answer) == (413, "PAYLOAD_TOO_LARGE")
+    assert answer.json()["error"]["details"] == {"max_bytes": 2 * LIMIT}
+
+
+async def test_a_document_of_another_media_type_is_refused_and_only_its_path_takes_it() -> None:
+    answer = await send("/document", content=b"{}", headers=JSON)
+
+    assert code_of(answer) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert answer.json()["detail"] == "send a document with Content-Type: text/yaml"
+    assert code_of(await send("/echo", content=b"{}", headers=YAML)) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 async def test_broken_json_is_told_where_it_breaks_and_not_repeated() -> None:

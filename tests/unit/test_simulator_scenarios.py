@@ -13,7 +13,7 @@ from app.llm.simulator.faults import Behaviour
 from app.llm.simulator.player import Player
 from app.llm.simulator.scenario import Asked, Burst, Match, Scenario
 from app.llm.simulator.scenario_files import (
-    LARGEST,
+    LIMITS,
     ScenarioInvalid,
     built_in_scenarios,
     load_scenario,
@@ -185,14 +185,14 @@ def test_every_mistake_is_told_with_its_line_and_field() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("name: x\n\t- y", "mine.yaml:2: not YAML"),
+        ("name: x\n\t- y", "mine.yaml:2: it is not YAML"),
         ("", "mine.yaml:1: scenario: Input should be an object"),
         ("- 1", "mine.yaml:1: scenario: Input should be an object"),
         ("name: a\nname: b\ndescription: c", "mine.yaml:2: name is there twice"),
         ("name: &a x\ndescription: *a", "aliases are not allowed"),
         ("[" * 5000 + "]" * 5000, "nested too deeply"),
         ("name: 2020-01-01\ndescription: x", "mine.yaml:1: name"),
-        ("name: a\ndescription: !!python/object:os.system x", "not YAML"),
+        ("name: a\ndescription: !!python/object:os.system x", "mine.yaml:2: tags are not allowed"),
     ],
     ids=["syntax", "nothing", "list", "duplicate", "alias", "depth", "date", "object"],
 )
@@ -234,7 +234,7 @@ def test_rules_have_names_of_their_own_and_bursts_have_gaps() -> None:
 def test_a_file_is_read_and_one_that_is_missing_or_too_large_is_named(tmp_path: Path) -> None:
     mine, large = tmp_path / "mine.yaml", tmp_path / "large.yaml"
     mine.write_text("name: mine\ndescription: Mine.\n")
-    large.write_text("#" * (LARGEST + 1))
+    large.write_text("#" * (LIMITS.size + 1))
 
     assert load_scenario(str(mine)).name == "mine"
     with pytest.raises(ScenarioInvalid, match="larger than"):

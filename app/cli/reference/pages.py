@@ -8,6 +8,7 @@ from app.cli.reference.configuration import configuration_page
 from app.cli.reference.errors import errors_page
 from app.cli.reference.openapi import openapi_page
 from app.cli.reference.scenarios import scenarios_page
+from app.cli.reference.workflows import workflow_language_page, workflow_schema_page
 from app.devstack.source import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -17,6 +18,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "openapi.json": openapi_page,
     "scenarios.md": scenarios_page,
+    "workflow-language.md": workflow_language_page,
+    "workflow.schema.json": workflow_schema_page,
 }
 
 

@@ -1,15 +1,33 @@
 """The models behind the budgets: each call is reserved before it is made and settled when it has ended."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from app.errors import NotAsked
 from app.governance.budgets.models import NOTHING, Amounts
-from app.governance.budgets.pricing import call, most_prompt_tokens
-from app.governance.budgets.spending import Spending
+from app.governance.budgets.pricing import Price, call, most_prompt_tokens
+from app.governance.budgets.spending import Hold
 from app.llm.errors import AgentOutputInvalid, LlmTimeout, ModelCallError
 from app.llm.messages import A, Asked, Chat, Completion, M, Message, OnToken, Structured
 from app.llm.usage import TokenUsage
+
+
+class Spender(Protocol):
+    """What an attempt may consume; `Spending` has a worker's, and a run without a store its own."""
+
+    @property
+    def price(self) -> Price: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+    def carry(self, document: Mapping[str, Any]) -> None: ...
+
+    async def check_no_usd(self, model: str) -> None: ...
+
+    async def reserve(self, amounts: Amounts) -> Hold: ...
+
+    async def settle(self, hold: Hold, actual: Amounts | None) -> None: ...
 
 
 class BudgetedChat:
@@ -19,7 +37,7 @@ class BudgetedChat:
     whose usage the provider does not tell, counts with the estimate: it may have been billed in full.
     """
 
-    def __init__(self, chat: Chat, spending: Spending) -> None:
+    def __init__(self, chat: Chat, spending: Spender) -> None:
         self._chat = chat
         self._spending = spending
 

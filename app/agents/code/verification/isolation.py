@@ -48,15 +48,22 @@ class ParserHost:
         Blocks, at most for 20 s. Raises `RuntimeError` when no parser can be started.
         """
         asked = json.dumps([asdict(one) for one in sources]).encode()
+        # A host that was killed takes what it is handed for as long as one of its forks lives.
+        told = self._ask(asked) or self._ask(asked)
+        if told is None:
+            raise RuntimeError("the process that verifies code cannot work")
+        return [*map(_reading, told[1:]), *(UNREADABLE for _ in range(len(sources) - len(told) + 1))]
+
+    def _ask(self, asked: bytes) -> list[str] | None:
+        """What a fork says, that it is ready first; None when there was none."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
                 channel = self._hand_over(theirs)
-            is_ready, *told = _lines(_answer(ours, asked)) or [""]
-        if not is_ready:
+            told = _lines(_answer(ours, asked))
+        if not told:
             self._forget(channel)
-            raise RuntimeError("the process that verifies code cannot work")
-        return [*map(_reading, told), *(UNREADABLE for _ in range(len(sources) - len(told)))]
+        return told or None
 
     def _hand_over(self, line: socket.socket) -> socket.socket:
         with self._lock:

@@ -1,0 +1,238 @@
+"""One process's work on a run, put together. Heavy: it loads LangGraph."""
+
+import asyncio
+import importlib
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.agents.metering import Meter
+from app.cli.address import settings_of
+from app.cli.run_view import RunView
+from app.clock import utc_now
+from app.devstack.child import tethered
+from app.devstack.lockfile import FolderLock
+from app.devstack.manifest import Manifest
+from app.devstack.reaper import Reaper
+from app.devstack.simulated import lacks_model, simulated
+from app.errors import Conflict, Invalid
+from app.ids import new_id
+from app.settings import Settings
+from app.workflows.handover import checked_inputs
+from app.workflows.language.expressions import Expressions
+from app.workflows.language.loading import Definition
+from app.workflows.local.agents import Agents, Equipment
+from app.workflows.local.commands import Guard
+from app.workflows.local.evidence import Evidence
+from app.workflows.local.history import RunStatus
+from app.workflows.local.masking import SHORTEST_SECRET
+from app.workflows.local.people import People
+from app.workflows.local.places import steps_in
+from app.workflows.local.runner import Means, Runner
+from app.workflows.local.runs import Beginning, OpenRun, RunChanged, folder_of
+from app.workflows.local.steps import Steps, Surroundings
+from app.workflows.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How a run is carried out; ``root`` is the folder of all runs, ``data_dir`` that of a stack that may run."""
+
+    root: Path
+    data_dir: Path
+    people: People
+    view: RunView
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    execution_id: str
+    folder: Path
+    status: RunStatus
+    outputs: Any
+    error: Mapping[str, Any] | None
+
+
+class RunBusy(Conflict):
+    code = "RUN_BUSY"
+    title = "Run in progress"
+
+
+class RunOver(Conflict):
+    code = "RUN_OVER"
+    title = "Run has ended"
+
+
+async def run_new(session: Session, definition: Definition, source: str, inputs: Mapping[str, Any]) -> Finished:
+    """``inputs`` are checked. Raises `Invalid` for secrets that are not set."""
+    check_secrets(definition.plan)
+    beginning = _beginning(definition, source, inputs)
+    with _locked(session.root / beginning.execution_id) as opened:
+        opened.watch = session.view.watch
+        await opened.begin(beginning)
+        return await _carry_out(session, definition.plan, opened, inputs)
+
+
+async def run_on(session: Session, definition: Definition, execution_id: str, *, accepts_changes: bool) -> Finished:
+    """Raises `RunNotFound`, `RunBusy`, `RunOver`, and `RunChanged` with nothing written."""
+    check_secrets(definition.plan)
+    with _locked(folder_of(session.root, execution_id)) as opened:
+        history = opened.history
+        if history.status.is_final:
+            opened.seal()
+            raise RunOver(f"run {execution_id} has {history.status}: `--from STEP` begins another one with its outputs")
+        check_digest(history.digest, definition.digest, accepts_changes=accepts_changes)
+        opened.watch = session.view.watch
+        inputs = checked_inputs(definition.workflow, await opened.inputs())
+        opened.note("run.resumed", digest=definition.digest)
+        return await _carry_out(session, definition.plan, opened, inputs)
+
+
+async def run_fork(
+    session: Session, definition: Definition, execution_id: str, step: str, *, accepts_changes: bool
+) -> Finished:
+    """A new run that takes over the outputs of steps before ``step``. Raises as `run_on` does."""
+    check_secrets(definition.plan)
+    if step not in definition.workflow.steps:
+        raise Invalid(f"--from {step}: the workflow has {', '.join(definition.workflow.steps)}")
+    parent = Evidence(folder_of(session.root, execution_id))
+    with _locked(parent.folder) as forked:
+        history = forked.history
+        check_digest(history.digest, definition.digest, accepts_changes=accepts_changes)
+        inputs = checked_inputs(definition.workflow, await forked.inputs())
+        origin = {"execution_id": execution_id, "step": step}
+        beginning = _beginning(definition, str(history.created["source"]), inputs, origin)
+        with _locked(session.root / beginning.execution_id) as opened:
+            opened.watch = session.view.watch
+            await opened.begin(beginning)
+            await opened.take_over(parent, definition.plan, step)
+            return await _carry_out(session, definition.plan, opened, inputs)
+
+
+def check_digest(recorded: str, digest: str, *, accepts_changes: bool) -> None:
+    """Raises `RunChanged`."""
+    if recorded != digest and not accepts_changes:
+        raise RunChanged(
+            "the workflow has changed since this run began, and nothing was done: bring back the definition it began "
+            "with (definition.json of the run has it), or go on with the new one by --accept-changes",
+            recorded=recorded,
+            digest=digest,
+        )
+
+
+def check_secrets(plan: Plan) -> None:
+    """Raises `Invalid`, naming all that are missing or cannot be masked."""
+    names = sorted({name for step in steps_in(plan) for name in step.secrets})
+    if missing := [name for name in names if name not in os.environ]:
+        raise Invalid(f"secrets are variables of the environment, and these are not set: {', '.join(missing)}")
+    if short := [name for name in names if len(os.environ[name]) < SHORTEST_SECRET]:
+        raise Invalid(f"secrets of less than {SHORTEST_SECRET} characters cannot be masked: {', '.join(short)}")
+
+
+def cancel_run(root: Path, execution_id: str) -> bool:
+    """Ask the process that works on the run to stop it; one that nobody works on is ended here.
+
+    True when it has ended. Raises `RunNotFound` or `RunOver`.
+    """
+    folder = folder_of(root, execution_id)
+    Evidence(folder).cancel_request.touch()
+    try:
+        with _locked(folder) as opened:
+            if opened.history.status.is_final:
+                raise RunOver(f"run {execution_id} has {opened.history.status} already")
+            opened.note("run.cancelled")
+            opened.note("run.ended", status=RunStatus.CANCELLED.value, outputs=None, error=None)
+            opened.seal()
+    except RunBusy:
+        return False
+    return True
+
+
+def _beginning(
+    definition: Definition, source: str, inputs: Mapping[str, Any], forked_from: Mapping[str, Any] | None = None
+) -> Beginning:
+    return Beginning(
+        new_id(), definition.workflow.name, definition.digest, source, inputs, _as_json(definition), forked_from
+    )
+
+
+def _as_json(definition: Definition) -> dict[str, Any]:
+    return {
+        "source": definition.source,
+        "digest": definition.digest,
+        "document": definition.document,
+        "source_text": definition.source_text,
+        "parts": {name: _as_json(part) for name, part in definition.parts.items()},
+    }
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[OpenRun]:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FolderLock.try_acquire(folder)
+    if lock is None:
+        raise RunBusy(f"another process works on run {folder.name}: wait for it, or `orchestrate cancel {folder.name}`")
+    with lock, OpenRun.open(folder, clock=utc_now) as opened:
+        yield opened
+
+
+async def _carry_out(session: Session, plan: Plan, opened: OpenRun, inputs: Mapping[str, Any]) -> Finished:
+    opened.save()
+    values, history, evidence = Expressions(), opened.history, opened.evidence
+    async with _equipment(session, plan, evidence) as equipment, _guard(plan) as guard:
+        agents = Agents(equipment, evidence.artifacts, execution_id=history.execution_id) if equipment else None
+        surroundings = Surroundings(os.environ, guard, utc_now, opened.note)
+        means = Means(
+            values,
+            Steps(values, evidence, agents, session.people, surroundings),
+            equipment.new_meter if equipment else Meter,
+            equipment.price if equipment else _no_price,
+            equipment.max_tokens if equipment else 0,
+            session.concurrency,
+        )
+        with session.view.shown():
+            status = await Runner(opened, plan, means).run(inputs)
+    outputs = await evidence.get(evidence.outputs, history.outputs) if history.outputs else None
+    return Finished(history.execution_id, evidence.folder, status, outputs, history.error)
+
+
+@asynccontextmanager
+async def _equipment(session: Session, plan: Plan, evidence: Evidence) -> AsyncIterator[Equipment | None]:
+    """None for a plan that has no use for agents and models, which take a second to load."""
+    if not any(step.agent or step.task or step.evaluate for step in steps_in(plan)):
+        yield None
+        return
+    settings = settings_of(Manifest.find_running(session.data_dir))
+    heavy = importlib.import_module("app.bootstrap.local_runs")
+    async with _reachable(settings, evidence) as reached, heavy.equipped(reached) as equipment:
+        yield equipment
+
+
+@asynccontextmanager
+async def _reachable(settings: Settings, evidence: Evidence) -> AsyncIterator[Settings]:
+    if not lacks_model(settings):
+        yield settings
+        return
+    async with simulated(settings, logs=evidence.folder) as known:
+        yield settings_of(None, **known)
+
+
+@asynccontextmanager
+async def _guard(plan: Plan) -> AsyncIterator[Guard]:
+    """Programs end with this process, however it ends."""
+    if not any(step.command for step in steps_in(plan)):
+        yield Guard()
+        return
+    reaper = Reaper.start()
+    try:
+        yield Guard(tethered, reaper.register, reaper.forget)
+    finally:
+        await asyncio.to_thread(reaper.stop)
+
+
+def _no_price(_model: str, _usage: Any) -> float | None:
+    return None

@@ -1,0 +1,11 @@
+"""What in an expression is a string, a comment or a quoted name: its braces and words mean nothing."""
+
+# Strings with prefix `r` know no escapes; both kinds may go over lines in three quotes. For `re.VERBOSE`.
+QUOTED = r"""
+    (?:[rR][bB]?|[bB][rR])(?:\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|"[^"\n]*"|'[^'\n]*')
+    |\"{3}(?:\\[\s\S]|[^\\])*?\"{3}|'{3}(?:\\[\s\S]|[^\\])*?'{3}
+    |"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'
+    |//[^\n]*
+    |`[^`\n]*`
+"""
+WORD = "[A-Za-z_][A-Za-z0-9_]*"

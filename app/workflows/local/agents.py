@@ -1,0 +1,172 @@
+"""Agents, tasks in words and evaluations, in this process: as a worker has them, without a store."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from app.agents.base import AgentOutput, AgentRequest, AgentTools, OutputArtifact
+from app.agents.contracts import check_inputs, check_output, find_taker
+from app.agents.metering import Meter
+from app.agents.peer import PeerAgent
+from app.agents.registry import Registry
+from app.agents.specs import AgentSpec
+from app.agents.tools.models import Toolbox, ToolCall
+from app.agents.tools.toolbox import Toolboxes
+from app.artifacts.store import ArtifactStore
+from app.effects.tool import NoEffects
+from app.errors import AttemptTimeout
+from app.governance.budgets.chat import BudgetedChat
+from app.governance.budgets.pricing import Price
+from app.governance.evaluation.evaluator import Evaluator
+from app.governance.evaluation.models import Subject, Verdict, subject_of
+from app.llm.messages import Chat
+from app.llm.search import WebSearch
+from app.observability.redaction import Redactor
+from app.setting_evaluation import EvaluationRequest
+from app.workflows.local.attempts import Attempt, TranscribedChat, Transcript
+from app.workflows.local.evidence import TENANT
+
+TASK, TEXT = "task", "text"
+ROUTER, EVALUATOR = "PeerAgent", "Evaluator"
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What the agents of a run may reach; ``price`` and ``max_tokens`` are for the budgets."""
+
+    registry: Registry
+    chat: Chat
+    search: WebSearch
+    max_sources: int
+    toolboxes: Toolboxes
+    evaluator: Evaluator
+    new_meter: Callable[[], Meter]
+    price: Price
+    max_tokens: int
+    minimum_confidence: float
+    redactor: Redactor
+
+
+@dataclass(frozen=True, slots=True)
+class LocalArtifacts:
+    """Keeps what agents make with the evidence of their run."""
+
+    store: ArtifactStore
+
+    async def put(self, name: str, data: bytes, media_type: str) -> OutputArtifact:
+        kept = await self.store.put(TENANT, data, media_type)
+        return OutputArtifact(name, media_type, kept.sha256, kept.size)
+
+
+class Agents:
+    def __init__(self, equipment: Equipment, artifacts: ArtifactStore, *, execution_id: str) -> None:
+        self._equipment = equipment
+        self._artifacts = LocalArtifacts(artifacts)
+        self._execution_id = execution_id
+
+    @cached_property
+    def _peer(self) -> PeerAgent:
+        return PeerAgent(self._equipment.registry, minimum_confidence=self._equipment.minimum_confidence)
+
+    def get_agent(self, name: str) -> AgentSpec:
+        """By name, else by type. Raises `AgentNotFound`."""
+        registry = self._equipment.registry
+        return registry.find_agent(name) or registry.get_agent(name)
+
+    async def run(self, name: str, given: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
+        """The output of a step. Raises what the agent raises, `AgentInputInvalid` and `AgentOutputInvalid`."""
+        spec = self.get_agent(name)
+        text, inputs = words_of(spec, given, otherwise=attempt.execute.step.description)
+        return await self._produce(spec, self._request(text, inputs, attempt), attempt)
+
+    async def run_task(self, text: str, inputs: Mapping[str, Any], attempt: Attempt) -> dict[str, Any]:
+        """Routed as a task is. Raises `UnknownTaskType` as well."""
+        request = self._request(text, inputs, attempt)
+        registry = self._equipment.registry
+        taker = find_taker(inputs, registry.list_routable())
+        if taker is None:
+            attempt.agent = ROUTER
+            route = await self._peer.route(request, self._tools(attempt))
+            taker = registry.get_agent(route.agent_name)
+        return await self._produce(taker, request, attempt)
+
+    async def evaluate(self, wanted: EvaluationRequest, task: str, output: Any, attempt: Attempt) -> Verdict:
+        attempt.agent = EVALUATOR
+        return await self._equipment.evaluator.evaluate(wanted, subject_in(task, output), self._tools(attempt).chat)
+
+    def _request(self, text: str, inputs: Mapping[str, Any], attempt: Attempt) -> AgentRequest:
+        task_id = f"{self._execution_id}/{attempt.path}"
+        return AgentRequest(task_id, self._execution_id, TENANT, text, feedback=attempt.feedback, inputs=inputs)
+
+    async def _produce(self, spec: AgentSpec, request: AgentRequest, attempt: Attempt) -> dict[str, Any]:
+        attempt.agent = spec.name
+        check_inputs(spec, request.inputs)
+        # Importing one takes up to a second, which others need not wait for.
+        agent = await asyncio.to_thread(self._equipment.registry.load, spec.name)
+        call = ToolCall(TENANT, request.task_id)
+        toolbox = self._equipment.toolboxes.open(spec, call, effects=NoEffects())
+        tools = replace(self._tools(attempt, toolbox), artifacts=self._artifacts)
+        output = await _within(spec.timeout, agent.run(request, tools))
+        check_output(spec, output)
+        return output_of(output)
+
+    def _tools(self, attempt: Attempt, toolbox: Toolbox | None = None) -> AgentTools:
+        equipment = self._equipment
+        if attempt.prompt is None:
+            attempt.prompt = Transcript(attempt.folder / "prompt.txt", equipment.redactor)
+        chat = TranscribedChat(BudgetedChat(equipment.chat, attempt.spending), attempt.prompt)
+        return attempt.meter.tools(chat, equipment.search, max_sources=equipment.max_sources, toolbox=toolbox)
+
+
+def words_of(spec: AgentSpec, given: Mapping[str, Any], *, otherwise: str = "") -> tuple[str, dict[str, Any]]:
+    """The task's words and the typed input: `task` is the words unless the agent's input has such a member."""
+    inputs = dict(given)
+    typed = spec.input_model
+    if TASK in inputs and (typed is None or TASK not in typed.model_fields):
+        return _as_text(inputs.pop(TASK)), inputs
+    if typed is not None or not inputs:
+        return otherwise, inputs
+    return _as_text(inputs.get(TEXT, inputs)), inputs
+
+
+def output_of(output: AgentOutput) -> dict[str, Any]:
+    """As the steps that follow see it: the answer, and over it the members of its data."""
+    plain: dict[str, Any] = json.loads(json.dumps(asdict(output)))
+    data = plain.pop("data")
+    del plain["tools_used"]
+    return {**plain, **(data or {})}
+
+
+def subject_in(task: str, output: Any) -> Subject:
+    """What an evaluator sees of a step's output, whatever made it."""
+    members = output if isinstance(output, dict) else {}
+    text = members.get("raw_output")
+    result = {
+        "raw_output": text if isinstance(text, str) else _as_text(output),
+        "data": output,
+        "citations": [one for one in _objects(members.get("citations")) if isinstance(one.get("url"), str)],
+        "files": [one for one in _objects(members.get("files")) if {"path", "content"} <= one.keys()],
+    }
+    return subject_of(task, result)
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+async def _within(limit: timedelta | None, work: Awaitable[AgentOutput]) -> AgentOutput:
+    try:
+        async with asyncio.timeout(limit.total_seconds() if limit else None) as allowed:
+            return await work
+    except TimeoutError as error:
+        if not allowed.expired():
+            raise
+        raise AttemptTimeout("the agent took longer than it may") from error

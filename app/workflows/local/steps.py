@@ -1,0 +1,221 @@
+"""Carries out one step: what each kind does, and what it gives."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar, assert_never
+
+from app.clock import Clock, to_iso
+from app.errors import AttemptTimeout, Invalid
+from app.workflows.language.contracts import Contracts, object_schema_of, violations, with_defaults
+from app.workflows.language.models import ApprovalSpec, Step, WaitSpec
+from app.workflows.local.agents import Agents
+from app.workflows.local.attempts import Attempt
+from app.workflows.local.commands import CommandFailed, Guard, Program, run_program
+from app.workflows.local.evaluating import Evaluations
+from app.workflows.local.evidence import Evidence
+from app.workflows.local.people import (
+    Approval,
+    ApprovalExpired,
+    ApprovalRejected,
+    Awaited,
+    NobodyThere,
+    People,
+    Question,
+)
+from app.workflows.view import ExpressionFailed, Values
+
+Note = Callable[..., object]
+Output = Any
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What steps reach of the machine; ``environment`` is where secrets and the PATH are found.
+
+    ``note`` writes to the journal.
+    """
+
+    environment: Mapping[str, str]
+    guard: Guard
+    clock: Clock
+    note: Note
+
+
+class Steps:
+    def __init__(
+        self, values: Values, evidence: Evidence, agents: Agents | None, people: People, surroundings: Surroundings
+    ) -> None:
+        """Without ``agents`` no step of the plan needs one."""
+        self._values = values
+        self._evidence = evidence
+        self._agents = agents
+        self._people = people
+        self._around = surroundings
+
+    @property
+    def _asked(self) -> Agents:
+        if self._agents is None:
+            raise Invalid("this run was begun without agents")
+        return self._agents
+
+    async def run(self, attempt: Attempt) -> Output:
+        """The step's output, unchecked. Raises `NobodyThere` for what only a person can do, and the step's errors."""
+        step = attempt.execute.step
+        given = self._render(step.with_, attempt)
+        await self._keep_input(step, given, attempt)
+        if step.agent is not None:
+            return await self._asked.run(step.agent, given, attempt)
+        if step.task is not None:
+            return await self._asked.run_task(str(self._render(step.task, attempt)), given, attempt)
+        if step.command is not None:
+            return await self._command(step, given, attempt)
+        if step.evaluate is not None:
+            return await Evaluations(self._values, self._asked).run(step.evaluate, attempt)
+        return await self._run_light(step, given, attempt)
+
+    async def _run_light(self, step: Step, given: Mapping[str, Any], attempt: Attempt) -> Output:
+        if step.transform is not None:
+            return self._render(step.transform, attempt)
+        if step.emit is not None:
+            self._around.note("event.emitted", path=attempt.path, name=step.emit)
+            return {"event": step.emit, "data": given}
+        if step.approval is not None:
+            return await self._approval(step.approval, attempt)
+        if step.wait is not None:
+            return await self._wait(step.wait, attempt)
+        raise Invalid(f"{attempt.path}: a step of kind {step.kind} is not carried out by itself")
+
+    def _render(self, template: Any, attempt: Attempt) -> Any:
+        return self._values.render(template, attempt.execute.view)
+
+    async def _keep_input(self, step: Step, given: Any, attempt: Attempt) -> None:
+        key = self._render(step.idempotency_key, attempt)
+        told = {"kind": step.kind, "attempt": attempt.number, "with": given}
+        if attempt.feedback:
+            told["feedback"] = attempt.feedback
+        await self._evidence.put(attempt.folder / "input.json", told if key is None else {**told, "key": key})
+
+    async def _command(self, step: Step, given: Mapping[str, Any], attempt: Attempt) -> Output:
+        secrets = {name: self._around.environment[name] for name in step.secrets}
+        # Names where programs are, and tells nothing else.
+        path = {"PATH": self._around.environment.get("PATH", os.defpath)}
+        named = {name: _as_text(value) for name, value in self._render(step.env, attempt).items()}
+        program = Program(
+            [_as_text(word) for word in self._render(step.command, attempt)],
+            self._evidence.work,
+            {**path, **named, **secrets},
+            json.dumps(given).encode() if given else b"",
+            tuple(secrets.values()),
+        )
+        said = await run_program(
+            program,
+            stdout=attempt.folder / "stdout",
+            stderr=attempt.folder / "stderr",
+            guard=self._around.guard,
+        )
+        output = {"exit_code": said.exit_code, "stdout": said.stdout, "stderr": said.stderr}
+        if step.output is not None:
+            output = {**_object_in(said.stdout), **output}
+        if said.exit_code:
+            how = f"exit code {said.exit_code}" if said.exit_code > 0 else f"signal {-said.exit_code}"
+            raise CommandFailed(f"{Path(program.argv[0]).name} ended with {how}", output=output)
+        return output
+
+    async def _approval(self, spec: ApprovalSpec, attempt: Attempt) -> Output:
+        expires_at = attempt.began_at + spec.expires_in if spec.expires_in else None
+        question = Question(
+            attempt.path,
+            _as_text(self._render(spec.message, attempt)),
+            spec.form,
+            tuple(spec.approvers),
+            spec.quorum,
+            expires_at,
+        )
+        try:
+            answer = await self._in_time(self._people.approval(question), expires_at)
+        except TimeoutError:
+            answer = _expired(spec)
+        return self._decided(spec.form, answer, attempt)
+
+    def _decided(self, form: Contracts, answer: Approval, attempt: Attempt) -> Output:
+        filled = with_defaults(form, answer.form)
+        if answer.approved and (found := violations(object_schema_of(form, closed=True), filled)):
+            raise Invalid(f"{attempt.path}: the approval's form does not fit: {'; '.join(found)}")
+        output = {"approved": answer.approved, "by": answer.by, "comment": answer.comment, "form": filled}
+        self._around.note(
+            "approval.given", path=attempt.path, approved=answer.approved, by=answer.by, comment=answer.comment
+        )
+        if not answer.approved:
+            raise ApprovalRejected(f"{attempt.path} was not approved by {answer.by}", output=output)
+        return output
+
+    async def _wait(self, spec: WaitSpec, attempt: Attempt) -> Output:
+        if spec.event is not None:
+            return await self._event(spec, spec.event, attempt)
+        until = attempt.began_at + spec.for_ if spec.for_ is not None else self._moment(spec.until, attempt)
+        self._around.note("step.waits", path=attempt.path, **{"for": {"what": "time", "until": to_iso(until)}})
+        await asyncio.sleep(max((until - self._around.clock()).total_seconds(), 0))
+        return {"waited_until": to_iso(until)}
+
+    async def _event(self, spec: WaitSpec, name: str, attempt: Attempt) -> Output:
+        key = None if spec.key is None else _as_text(self._render(spec.key, attempt))
+        due_at = attempt.began_at + spec.timeout if spec.timeout else None
+        try:
+            data = await self._in_time(self._people.event(Awaited(attempt.path, name, key)), due_at)
+        except TimeoutError as error:
+            raise AttemptTimeout(f"no event {name} came in time") from error
+        return {"event": name, "key": key, "data": data}
+
+    async def _in_time(self, answer: Awaitable[T], due_at: datetime | None) -> T:
+        """Raises `TimeoutError` also when there is nobody, and the time was over before."""
+        try:
+            async with asyncio.timeout(_seconds_until(due_at, self._around.clock())):
+                return await answer
+        except NobodyThere as error:
+            if due_at is None or self._around.clock() < due_at:
+                raise
+            raise TimeoutError from error
+
+    def _moment(self, template: Any, attempt: Attempt) -> datetime:
+        given = self._render(template, attempt)
+        try:
+            moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
+        except ValueError as error:
+            raise ExpressionFailed(f"{attempt.path}: wait.until is no point in time in ISO 8601") from error
+        if moment.tzinfo is None:
+            raise ExpressionFailed(f"{attempt.path}: wait.until has no time zone: end it with Z or an offset")
+        return moment
+
+
+def _expired(spec: ApprovalSpec) -> Approval:
+    match spec.on_expiry:
+        case "approve":
+            return Approval(True, "expiry", "nobody answered in time")
+        case "reject":
+            return Approval(False, "expiry", "nobody answered in time")
+        case "fail":
+            raise ApprovalExpired("nobody answered in time")
+        case other:
+            assert_never(other)
+
+
+def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
+    return None if moment is None else max((moment - now) / timedelta(seconds=1), 0)
+
+
+def _object_in(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

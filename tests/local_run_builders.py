@@ -1,0 +1,125 @@
+"""Runs of workflows in this process, without a terminal and without real models."""
+
+import asyncio
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
+from app.agents.metering import Meter
+from app.agents.registry import Registry
+from app.agents.specs import BUILT_IN, AgentSpec
+from app.agents.testing import ScriptedChat
+from app.agents.tools.functions import FunctionTools
+from app.agents.tools.toolbox import Toolboxes
+from app.clock import utc_now
+from app.governance.evaluation.evaluator import Evaluator
+from app.governance.evaluation.plugins import Evaluators
+from app.ids import new_id
+from app.llm.messages import Message
+from app.llm.search import NoSearch
+from app.llm.usage import ModelRole
+from app.observability.redaction import Redactor
+from app.workflows.handover import checked_inputs
+from app.workflows.language.expressions import Expressions
+from app.workflows.language.loading import Definition, load_workflow
+from app.workflows.language.parts import FileParts
+from app.workflows.local.agents import Agents, Equipment
+from app.workflows.local.commands import Guard
+from app.workflows.local.history import History, RunStatus
+from app.workflows.local.journal import Event
+from app.workflows.local.people import People
+from app.workflows.local.runner import Means, Runner
+from app.workflows.local.runs import Beginning, OpenRun
+from app.workflows.local.steps import Steps, Surroundings
+
+PARROT = AgentSpec(
+    name="Parrot",
+    agent_type="parrot",
+    description="Says what the model says, as data.",
+    examples=("Say it",),
+    model_role=ModelRole.CONTENT,
+    factory="tests.local_run_builders:Parrot",
+)
+
+
+class Parrot(BaseAgent):
+    async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
+        asked = (Message("user", request.text), *request.corrections)
+        said = await tools.chat.complete(ModelRole.CONTENT, asked)
+        return AgentOutput("said", said.text, data={"word": said.text})
+
+
+@dataclass
+class LocalRun:
+    """One run, begun with `start` and gone on with `go_on`, each as a process of its own would."""
+
+    root: Path
+    text: str
+    chat: ScriptedChat = field(default_factory=ScriptedChat)
+    folder: Path = Path()
+    happened: defaultdict[tuple[str, str | None], asyncio.Event] = field(
+        default_factory=lambda: defaultdict(asyncio.Event)
+    )
+
+    @property
+    def definition(self) -> Definition:
+        registry = Registry([*BUILT_IN, PARROT])
+        return load_workflow(self.text, source="test.yaml", resolve=FileParts(self.root), catalogue=registry)
+
+    async def start(self, people: People | None = None, /, **inputs: Any) -> RunStatus:
+        definition, execution_id = self.definition, new_id()
+        self.folder = self.root / execution_id
+        given = checked_inputs(definition.workflow, inputs)
+        with OpenRun.open(self.folder, clock=utc_now) as opened:
+            beginning = Beginning(execution_id, definition.workflow.name, definition.digest, "test.yaml", given, {})
+            await opened.begin(beginning)
+            return await self._runner(opened, people or People()).run(given)
+
+    async def go_on(self, people: People | None = None) -> RunStatus:
+        with OpenRun.open(self.folder, clock=utc_now) as opened:
+            opened.note("run.resumed", digest=self.definition.digest)
+            return await self._runner(opened, people or People()).run(await opened.inputs())
+
+    async def fork(self, step: str) -> "LocalRun":
+        forked = LocalRun(self.root, self.text, self.chat, self.root / new_id())
+        with OpenRun.open(self.folder, clock=utc_now) as parent, OpenRun.open(forked.folder, clock=utc_now) as opened:
+            inputs, digest = await parent.inputs(), self.definition.digest
+            await opened.begin(Beginning(forked.folder.name, "test", digest, "test.yaml", inputs, {}))
+            await opened.take_over(parent.evidence, self.definition.plan, step)
+        return forked
+
+    async def outputs(self) -> Any:
+        with OpenRun.open(self.folder, clock=utc_now) as opened:
+            assert opened.history.outputs is not None
+            return await opened.evidence.get(opened.evidence.outputs, opened.history.outputs)
+
+    def _runner(self, opened: OpenRun, people: People) -> Runner:
+        agents = Agents(self._equipment(), opened.evidence.artifacts, execution_id=opened.history.execution_id)
+        surroundings = Surroundings(os.environ, Guard(), utc_now, opened.note)
+        steps = Steps(Expressions(), opened.evidence, agents, people, surroundings)
+        means = Means(Expressions(), steps, Meter, _price, 100, jitter=lambda: 0.0)
+        opened.watch = self._hear
+        return Runner(opened, self.definition.plan, means)
+
+    def _hear(self, event: Event, _: History) -> None:
+        self.happened[event["event"], event.get("path")].set()
+
+    def _equipment(self) -> Equipment:
+        registry = Registry([*BUILT_IN, PARROT])
+        servers: Mapping[str, Any] = {}
+        toolboxes = Toolboxes(FunctionTools(registry.list_tools()), None, servers)
+        evaluator = Evaluator(Evaluators(), _parse_nothing)
+        chat, redactor = self.chat, Redactor(["key-of-the-model"])
+        return Equipment(registry, chat, NoSearch(), 5, toolboxes, evaluator, Meter, _price, 100, 0.5, redactor)
+
+
+async def _parse_nothing(_files: Any, _text: str) -> list[Any]:
+    return []
+
+
+def _price(_model: str, _usage: Any) -> float | None:
+    return None
