@@ -90,10 +90,14 @@ class Registry:
         return found
 
     def load(self, name: str) -> BaseAgent:
-        """The agent itself, one instance per registry. Importing it may take a second."""
+        """The agent itself, one instance per registry. Importing it may take a second; threads may call this."""
         if name not in self._loaded:
-            self._loaded[name] = _instance(self.get_agent(name))
+            self._loaded.setdefault(name, _instance(self.get_agent(name)))
         return self._loaded[name]
+
+    def find_loaded(self, name: str) -> BaseAgent | None:
+        """The agent if somebody has loaded it already, which takes no time."""
+        return self._loaded.get(name)
 
     def _plug_in(self, plugin: Plugin | BrokenPlugin) -> None:
         """All of it or nothing."""

@@ -121,17 +121,33 @@ class LiveLog:
 
     async def _execute(self, pipeline: "Pipeline") -> list[Any] | None:
         """The answers, a refusal of a single command among them; None when Redis did not answer in time."""
+        commands = list(pipeline.command_stack)
         try:
-            async with asyncio.timeout(PATIENCE.total_seconds()):
-                return await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._away_until = _now() + AWAY_PAUSE.total_seconds()
-            log.debug("live.redis_away", error=type(error).__name__)
+            return await _within_patience(pipeline)
+        except TimeoutError:
+            # When this process itself stood still, the answer is there, and only the time to take it is over.
+            pipeline.command_stack.extend(commands)
+        except (RedisError, OSError) as error:
+            self._note_away(error)
             return None
+        try:
+            return await _within_patience(pipeline)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._note_away(error)
+            return None
+
+    def _note_away(self, error: Exception) -> None:
+        self._away_until = _now() + AWAY_PAUSE.total_seconds()
+        log.debug("live.redis_away", error=type(error).__name__)
 
     @property
     def _is_away(self) -> bool:
         return _now() < self._away_until
+
+
+async def _within_patience(pipeline: "Pipeline") -> list[Any]:
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        return await pipeline.execute(raise_on_error=False)
 
 
 def _entry_id(place: Place) -> str:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from app.agents.base import AgentOutput, AgentRequest
+from app.agents.base import AgentOutput, AgentRequest, BaseAgent
 from app.agents.contracts import check_inputs, check_output, check_texts
 from app.agents.metering import Meter
 from app.agents.registry import Registry
@@ -63,7 +63,7 @@ class AgentExecution:
         spec = self._registry.get_agent(agent_name)
         artifacts = TaskArtifacts(self._equipment.artifacts, self._attempt, self._noted_artifacts)
         check_inputs(spec, request.inputs)
-        agent = self._registry.load(spec.name)
+        agent = await self._load(spec.name)
         refused = feedback_on(self._attempt.job.document, agent_name)
         asked = replace(request, feedback=request.feedback or refused)
         with (
@@ -87,6 +87,13 @@ class AgentExecution:
             artifacts.confirm(output.artifacts)
             run.finish(output)
         return output
+
+    async def _load(self, agent_name: str) -> BaseAgent:
+        loaded = self._registry.find_loaded(agent_name)
+        if loaded is None:
+            # An import would hold up the event loop, and with it whatever others wait for.
+            loaded = await asyncio.to_thread(self._registry.load, agent_name)
+        return loaded
 
     def _effects(self) -> TaskEffects:
         job = self._attempt.job

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -75,6 +76,20 @@ async def test_an_attempt_that_was_replaced_can_append_nothing(log: LiveLog) -> 
     await log.append(texts("old", seq=2, begin=9))
 
     assert [str(event.place) for event in await log.read(TASK, Place(0))] == ["4-1"]
+
+
+async def test_a_process_that_stood_still_for_longer_than_its_patience_loses_nothing(log: LiveLog) -> None:
+    await log.append(texts("before"))
+    appending = asyncio.create_task(log.append(texts("meanwhile", begin=2)))
+    # Until the question is on its way.
+    for _ in range(4):
+        await asyncio.sleep(0)
+    # The loop is held up, as an import or a busy machine does.
+    time.sleep(1.2 * live.PATIENCE.total_seconds())  # noqa: ASYNC251
+
+    assert await appending
+    assert await log.append(texts("after", begin=3))
+    assert [str(event.place) for event in await log.read(TASK, Place(2))] == ["2-1", "2-2", "2-3"]
 
 
 async def test_a_log_is_bounded_and_expires(log: LiveLog, redis: "Redis") -> None:
