@@ -20,7 +20,7 @@ from app.jobs.models import Job
 
 # A reader hardly sees a difference below this, and each piece by itself would cost as much as what gathers meanwhile.
 GATHERING = timedelta(milliseconds=40)
-LAST_WORDS = timedelta(milliseconds=250)
+LAST_WORDS = timedelta(seconds=1)
 # Characters that an attempt may have waiting while Redis is slow, an event without text counted as some.
 MOST_WAITING = 16 * 1024
 _WEIGHT = 256

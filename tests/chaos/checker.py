@@ -21,7 +21,7 @@ from tests.chaos.history import Event
 Json = dict[str, Any]
 WRITES = frozenset({"settled", "saved"})
 # What the product itself counts as another execution.
-REPEATS = frozenset({"retry_scheduled", "retried", "circuit_open", "suspended", "deferred"})
+REPEATS = frozenset({"retry_scheduled", "retried", "circuit_open", "rate_limited", "suspended", "deferred"})
 OVER = frozenset({"settled", "write_refused"})
 
 
