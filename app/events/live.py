@@ -124,12 +124,10 @@ class LiveLog:
         commands = list(pipeline.command_stack)
         try:
             return await _within_patience(pipeline)
-        except TimeoutError:
-            # When this process itself stood still, the answer is there, and only the time to take it is over.
+        except (RedisError, OSError, TimeoutError):
+            # A Redis that was restarted is there, behind a new connection. And when this process itself stood still,
+            # the answer is there, and only the time to take it was over.
             pipeline.command_stack.extend(commands)
-        except (RedisError, OSError) as error:
-            self._note_away(error)
-            return None
         try:
             return await _within_patience(pipeline)
         except (RedisError, OSError, TimeoutError) as error:

@@ -92,6 +92,14 @@ async def test_a_process_that_stood_still_for_longer_than_its_patience_loses_not
     assert [str(event.place) for event in await log.read(TASK, Place(2))] == ["2-1", "2-2", "2-3"]
 
 
+async def test_after_its_connections_were_cut_nothing_is_lost(log: LiveLog, redis: "Redis") -> None:
+    assert await log.append(texts("before"))
+    await redis.client_kill_filter(_type="normal", skipme=True)
+
+    assert await log.append(texts("after", begin=2))
+    assert [str(event.place) for event in await log.read(TASK, Place(2))] == ["2-1", "2-2"]
+
+
 async def test_a_log_is_bounded_and_expires(log: LiveLog, redis: "Redis") -> None:
     for begin in range(1, MOST_KEPT * 2, 1000):
         await log.append(texts(*["x"] * 1000, begin=begin))
