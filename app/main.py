@@ -17,6 +17,7 @@ from app.agents import routes as agent_routes
 from app.agents.catalogue import Catalogue
 from app.bootstrap.budgets import build_service
 from app.bootstrap.core import Core, build_core
+from app.bootstrap.executions import build_execution_api
 from app.bootstrap.sessions import build_session_service
 from app.bootstrap.verification import build_verifier, verification_patience
 from app.bootstrap.workflows import build_definitions
@@ -35,6 +36,7 @@ from app.http.client_address import ClientAddresses
 from app.http.health import HealthCheck, Probe, health_router
 from app.http.idempotency import Idempotency
 from app.http.openapi import install_openapi, operation_id
+from app.http.pagination import MOST_COUNTED
 from app.http.rate_limit import FailedAttempts, RateLimiter
 from app.http.server import Server, server_config
 from app.http.stack import install_http
@@ -56,11 +58,13 @@ from app.tasks import routes as task_routes
 from app.tasks.admission import Admission
 from app.tasks.api import TaskApi
 from app.tasks.artifacts import ArtifactService
-from app.tasks.repository import MOST_COUNTED
 from app.tasks.service import TaskService
 from app.tasks.waiting import TaskWatch
 from app.version import VERSION
 from app.workflows.definitions import routes as workflow_routes
+from app.workflows.executions import receipts as receipt_routes
+from app.workflows.executions import routes as execution_routes
+from app.workflows.executions import step_routes
 
 log = structlog.get_logger("app.main")
 
@@ -99,6 +103,9 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
     app.include_router(evaluator_routes.router)
     app.include_router(effect_routes.router)
     app.include_router(workflow_routes.router)
+    app.include_router(execution_routes.router)
+    app.include_router(step_routes.router)
+    app.include_router(receipt_routes.router)
     app.include_router(session_routes.router)
     app.include_router(dead_letter_routes.router)
     app.include_router(metric_routes.router)
@@ -162,7 +169,8 @@ def _prometheus_router(metrics: Metrics) -> APIRouter:
 
 async def _set_gauges(core: Core, metrics: Metrics) -> None:
     try:
-        workers, waiting = await core.workers.list_live(), await core.recovery.count_waiting(limit=MOST_COUNTED)
+        workers = await core.workers.list_live()
+        waiting = sum([await jobs.recovery.count_waiting(limit=MOST_COUNTED) for jobs in core.kinds])
     except OrchestratorError:
         return  # The store is down; the process's own counters are still worth scraping.
     metrics.workers_alive.set(len(workers))
@@ -184,6 +192,8 @@ async def _lifespan(
     app.state.artifacts = ArtifactService(core.artifacts, api.tasks.get)
     app.state.recordings = RecordingService(core.artifacts, api.tasks.get)
     app.state.definitions = build_definitions(core)
+    app.state.execution_api = build_execution_api(core, tokens)
+    app.state.execution_receipts = receipt_routes.Receipts(core.executions.documents, core.steps.documents)
     app.state.sessions = build_session_service(core)
     app.state.dead_letters = _build_dead_letters(core, api.tasks)
     app.state.system_metrics = _build_system_metrics(core, app.state.health)
@@ -231,7 +241,7 @@ def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
         TaskWatch(core.repository, core.signals),
         registry=core.registry,
         idempotency=Idempotency(Reservations(core.database), clock=core.clock),
-        doorbell=core.doorbell,
+        bell=core.task_jobs.bell,
         signals=core.signals,
         messages=core.messages,
         clock=core.clock,
@@ -250,7 +260,7 @@ def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
         signals=core.signals,
         live=core.live,
         event_tokens=tokens,
-        measure_depth=core.doorbell.measure_depth,
+        measure_depth=core.task_jobs.bell.measure_depth,
         find_circuit=core.circuits.find,
         clock=core.clock,
         max_task_bytes=settings.max_task_bytes,

@@ -129,8 +129,8 @@ class Settings(ContextSettings, BudgetSettings, ModelSettings, EvaluationSetting
     )
     sqs_queue_url_prefix: str | None = Field(
         None,
-        description="URL of the SQS queue up to its name `agent_tasks`, as in "
-        "`https://sqs.eu-central-1.amazonaws.com/123456789012/prod-`; the queue is then neither looked up nor created.",
+        description="URL of the SQS queues up to their names `agent_tasks` and `workflow_steps`, as in "
+        "`https://sqs.eu-central-1.amazonaws.com/123456789012/prod-`; they are then neither looked up nor created.",
     )
 
     # --- routing
@@ -178,6 +178,10 @@ class Settings(ContextSettings, BudgetSettings, ModelSettings, EvaluationSetting
 
     # --- jobs and workers
     worker_slots: int = Field(100, ge=1, le=5000, description="Jobs one worker process runs at the same time.")
+    worker_allow_commands: bool = Field(
+        False,
+        description="Let steps of workflows run programs here; whoever stores workflows can then do what a worker can.",
+    )
     worker_metrics_host: str = Field("127.0.0.1", description="Address of the worker's own Prometheus page.")
     worker_metrics_port: int = Field(
         0, ge=0, le=65535, description="Port of the worker's own Prometheus page; 0 serves none."

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,18 @@ from app.llm.messages import Message
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.observability.redaction import Redactor
+from app.workflows.chain import Event
 from app.workflows.handover import checked_inputs
 from app.workflows.language.expressions import Expressions
 from app.workflows.language.loading import Definition, load_workflow
 from app.workflows.language.parts import FileParts
 from app.workflows.local.agents import Agents, Equipment
-from app.workflows.local.commands import Guard
 from app.workflows.local.history import History, RunStatus
-from app.workflows.local.journal import Event
 from app.workflows.local.people import People
 from app.workflows.local.runner import Means, Runner
 from app.workflows.local.runs import Beginning, OpenRun
 from app.workflows.local.steps import Steps, Surroundings
+from app.workflows.steps.commands import Guard
 
 PARROT = AgentSpec(
     name="Parrot",
@@ -45,12 +45,29 @@ PARROT = AgentSpec(
     factory="tests.local_run_builders:Parrot",
 )
 
+PONDERER = replace(
+    PARROT,
+    name="Ponderer",
+    agent_type="ponderer",
+    examples=("Think twice",),
+    factory="tests.local_run_builders:Ponderer",
+)
+
 
 class Parrot(BaseAgent):
     async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
         asked = (Message("user", request.text), *request.corrections)
         said = await tools.chat.complete(ModelRole.CONTENT, asked)
         return AgentOutput("said", said.text, data={"word": said.text})
+
+
+class Ponderer(BaseAgent):
+    """Asks the model twice."""
+
+    async def run(self, request: AgentRequest, tools: AgentTools) -> AgentOutput:
+        await tools.chat.complete(ModelRole.CONTENT, (Message("user", request.text),))
+        said = await tools.chat.complete(ModelRole.CONTENT, (Message("user", "Are you sure?"),))
+        return AgentOutput("said", said.text)
 
 
 @dataclass
@@ -67,7 +84,7 @@ class LocalRun:
 
     @property
     def definition(self) -> Definition:
-        registry = Registry([*BUILT_IN, PARROT])
+        registry = Registry([*BUILT_IN, PARROT, PONDERER])
         return load_workflow(self.text, source="test.yaml", resolve=FileParts(self.root), catalogue=registry)
 
     async def start(self, people: People | None = None, /, **inputs: Any) -> RunStatus:
@@ -75,20 +92,23 @@ class LocalRun:
         self.folder = self.root / execution_id
         given = checked_inputs(definition.workflow, inputs)
         with OpenRun.open(self.folder, clock=utc_now) as opened:
-            beginning = Beginning(execution_id, definition.workflow.name, definition.digest, "test.yaml", given, {})
+            kept = definition.as_json()
+            beginning = Beginning(execution_id, definition.workflow.name, definition.digest, "test.yaml", given, kept)
             await opened.begin(beginning)
             return await self._runner(opened, people or People()).run(given)
 
     async def go_on(self, people: People | None = None) -> RunStatus:
         with OpenRun.open(self.folder, clock=utc_now) as opened:
-            opened.note("run.resumed", digest=self.definition.digest)
+            opened.resume(self.definition.digest, self.definition.as_json())
             return await self._runner(opened, people or People()).run(await opened.inputs())
 
     async def fork(self, step: str) -> "LocalRun":
         forked = LocalRun(self.root, self.text, self.chat, self.root / new_id())
         with OpenRun.open(self.folder, clock=utc_now) as parent, OpenRun.open(forked.folder, clock=utc_now) as opened:
-            inputs, digest = await parent.inputs(), self.definition.digest
-            await opened.begin(Beginning(forked.folder.name, "test", digest, "test.yaml", inputs, {}))
+            inputs, definition = await parent.inputs(), self.definition
+            kept = definition.as_json()
+            beginning = Beginning(forked.folder.name, "test", definition.digest, "test.yaml", inputs, kept)
+            await opened.begin(beginning)
             await opened.take_over(parent.evidence, self.definition.plan, step)
         return forked
 
@@ -109,7 +129,7 @@ class LocalRun:
         self.happened[event["event"], event.get("path")].set()
 
     def _equipment(self) -> Equipment:
-        registry = Registry([*BUILT_IN, PARROT])
+        registry = Registry([*BUILT_IN, PARROT, PONDERER])
         servers: Mapping[str, Any] = {}
         toolboxes = Toolboxes(FunctionTools(registry.list_tools()), None, servers)
         evaluator = Evaluator(Evaluators(), _parse_nothing)

@@ -19,15 +19,17 @@ from app.agents.registry import Registry
 from app.bootstrap.execution import build_execution
 from app.checkpoints.strictness import require_strict_msgpack
 from app.ids import new_token
-from app.jobs.broker import TASK_QUEUE
+from app.jobs.broker import QUEUES
 from app.jobs.workers import WorkerIdentity
 from app.observability.logging import configure_logging
 from app.settings import ConfigurationError, Settings, load_settings
 from app.version import VERSION
+from app.workflows.steps.commands import Guard
 from worker.celery_app import build_celery, run_celery
 from worker.event_loop import EventLoopThread
 from worker.health import serve_metrics
 from worker.process import WorkerProcess
+from worker.programs import guarded_programs
 
 EXIT_MISCONFIGURED = 2
 # Ten times the default for the young generation: more saves little and costs memory.
@@ -45,21 +47,25 @@ def main(*, registry: Registry | None = None) -> int:
     configure_logging(settings, service="worker")
     # Celery warns root about pickle; only JSON is accepted here, and in a container root may be all there is.
     warnings.simplefilter("ignore", SecurityWarning)
+    with guarded_programs(are_allowed=settings.worker_allow_commands) as guard:
+        return _work(settings, registry, guard)
+
+
+def _work(settings: Settings, registry: Registry | None, guard: Guard) -> int:
     events = EventLoopThread()
-    execution = events.run(build_execution(settings, registry=registry), patience=None)
+    execution = events.run(build_execution(settings, registry=registry, guard_of_programs=guard), patience=None)
     serve_metrics(settings, execution.core.metrics)
     worker = WorkerProcess(
         execution,
         events,
         identify=lambda: identify(settings),
-        slots=settings.worker_slots,
         grace=timedelta(seconds=settings.drain_grace_sec),
     )
     _spare_the_collector()
     worker.start()
     try:
         celery = build_celery(settings, worker, events)
-        return run_celery(celery, queue=TASK_QUEUE, name=f"{os.getpid()}@{socket.gethostname()}")
+        return run_celery(celery, name=f"{os.getpid()}@{socket.gethostname()}")
     finally:
         # However Celery ended, what runs here is finished or handed back.
         worker.drain()
@@ -84,7 +90,7 @@ def identify(settings: Settings) -> WorkerIdentity:
         id=f"{host}-{pid}-{new_token()[:8]}",
         host=host,
         pid=pid,
-        queues=(TASK_QUEUE,),
+        queues=QUEUES,
         slots=settings.worker_slots,
         version=VERSION,
     )

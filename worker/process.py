@@ -11,8 +11,10 @@ from datetime import timedelta
 import structlog
 
 from app.bootstrap.execution import Execution
+from app.bootstrap.worked import Run
 from app.errors import OrchestratorError
 from app.ids import is_id
+from app.jobs.runner import JobRunner
 from app.jobs.workers import WorkerIdentity
 from worker.event_loop import EventLoopThread
 
@@ -37,15 +39,15 @@ class WorkerProcess:
         events: EventLoopThread,
         *,
         identify: Callable[[], WorkerIdentity],
-        slots: int,
         grace: timedelta,
     ) -> None:
         self._execution = execution
+        self._slots = execution.slots
         self._heartbeat = execution.create_heartbeat(
-            identify, in_flight=lambda: len(self._jobs), on_lost=self._fence, watch=self._watch
+            identify, in_flight=lambda: self._slots.in_use, on_lost=self._fence, watch=self._watch
         )
+        self._slots.identify_by(self._find_holder)
         self._events = events
-        self._slots = threading.BoundedSemaphore(slots)
         self._grace = grace
         self._draining = threading.Event()
         self._drained = False
@@ -53,6 +55,10 @@ class WorkerProcess:
         self._watched_at = time.monotonic()
         self._jobs: set[Future[None]] = set()
         self._background: list[Future[None]] = []
+
+    @property
+    def _runners(self) -> list[JobRunner]:
+        return [worked.runner for worked in self._execution.worked.values()]
 
     def start(self) -> None:
         """Register the worker; from here on it may claim."""
@@ -65,21 +71,22 @@ class WorkerProcess:
             self._events.submit(self._execution.upkeep.run_for_ever()),
         ]
 
-    def accept(self, job_id: str) -> None:
-        """Hand the job to the event loop.
+    def accept(self, kind: str, job_id: str) -> None:
+        """Hand a job of this kind to the event loop.
 
         Blocks while every slot is taken or the worker has no lease: that is the back-pressure, which leaves messages
         to workers that can do something with them.
         """
         if not is_id(job_id):
-            log.warning("worker.refused_id")
+            log.warning("worker.refused_id", kind=kind)
             return
+        worked = self._execution.worked[kind]
         worker_id = self._await_admission()
         if worker_id is None:
             # Not claimed, so nothing is lost; ringing again only spares the job the wait for the sweep.
-            self._execution.core.doorbell.ring(job_id)
+            worked.jobs.bell.ring(job_id)
             return
-        job = self._events.submit(self._run(job_id, worker_id))
+        job = self._events.submit(self._run(worked.run, job_id, worker_id))
         self._jobs.add(job)
         job.add_done_callback(self._free_slot)
 
@@ -88,7 +95,7 @@ class WorkerProcess:
         if not self._draining.is_set():
             self._drain_by = time.monotonic() + self._grace.total_seconds()
             self._draining.set()
-            log.info("worker.draining", in_flight=len(self._jobs))
+            log.info("worker.draining", in_flight=self._slots.in_use)
 
     def drain(self) -> None:
         """Let running jobs finish for the grace period, then hand the rest back uncharged. Once is enough."""
@@ -103,18 +110,21 @@ class WorkerProcess:
             self._events.run(self._execution.close(), patience=CLOSING_PATIENCE)
         except TimeoutError:
             # What could not be handed back is released when the lease ends.
-            log.warning("worker.drain_incomplete", in_flight=len(self._jobs))
+            log.warning("worker.drain_incomplete", in_flight=self._slots.in_use)
 
     def _await_admission(self) -> str | None:
         """The id to claim under, with a slot taken; None when the process is told to stop first."""
         while not self._slots.acquire(timeout=ADMISSION_PAUSE):
             if self._draining.is_set():
                 return None
-        while (worker_id := self._heartbeat.worker_id) is None or self._draining.is_set():
+        while (worker_id := self._find_holder()) is None:
             if self._draining.wait(ADMISSION_PAUSE):
                 self._slots.release()
                 return None
         return worker_id
+
+    def _find_holder(self) -> str | None:
+        return None if self._draining.is_set() else self._heartbeat.worker_id
 
     def _watch(self) -> None:
         """End the process when the event loop died or stands still: another will do better."""
@@ -131,11 +141,12 @@ class WorkerProcess:
 
     def _fence(self, worker_id: str) -> None:
         """Stop whatever was claimed under a lease that ran out; called from the heartbeat's thread."""
-        self._events.loop.call_soon_threadsafe(self._execution.runner.fence, worker_id)
+        for runner in self._runners:
+            self._events.loop.call_soon_threadsafe(runner.fence, worker_id)
 
-    async def _run(self, job_id: str, worker_id: str) -> None:
+    async def _run(self, run: Run, job_id: str, worker_id: str) -> None:
         try:
-            await self._execution.runner.run(job_id, worker=worker_id)
+            await run(job_id, worker=worker_id)
         except OrchestratorError as error:
             # Either nothing was claimed, or the answer was lost and the reconciler gives the job back.
             log.warning("job.not_run", task_id=job_id, error_type=error.code)
@@ -148,26 +159,30 @@ class WorkerProcess:
 
     async def _heed_cancel_requests(self) -> None:
         worker_id = self._heartbeat.worker_id
-        if worker_id is None or self._execution.runner.is_idle:
+        if worker_id is None:
             return
-        for job_id in await self._execution.recovery.list_cancel_requests(worker_id):
-            self._execution.runner.cancel(job_id)
+        for worked in self._execution.worked.values():
+            if not worked.runner.is_idle:
+                for job_id in await worked.jobs.recovery.list_cancel_requests(worker_id):
+                    worked.runner.cancel(job_id)
 
     async def _reconcile(self) -> None:
-        if worker_id := self._heartbeat.worker_id:
-            await self._execution.reconciler.release_forgotten(worker_id)
+        for worked in self._execution.worked.values():
+            if worker_id := self._heartbeat.worker_id:
+                await worked.reconciler.release_forgotten(worker_id)
 
     async def _finish_or_release(self) -> None:
         await self._wait_until_idle(self._drain_by)
-        self._execution.runner.stop_all()
+        for runner in self._runners:
+            runner.stop_all()
         await self._wait_until_idle(time.monotonic() + RELEASE_PATIENCE)
         # Last, so that a cancel request is heeded as long as anything runs.
         for task in self._background:
             task.cancel()
 
     async def _wait_until_idle(self, until: float) -> None:
-        if running := [asyncio.wrap_future(job) for job in list(self._jobs)]:
-            await asyncio.wait(running, timeout=max(until - time.monotonic(), 0))
+        # Not only for what messages started: a slot may have been taken on the event loop.
+        await asyncio.to_thread(self._slots.wait_until_idle, max(until - time.monotonic(), 0))
 
 
 async def _repeat(chore: Callable[[], Awaitable[object]], *, every: timedelta) -> None:

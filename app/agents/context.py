@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from app.errors import ExecutionError
-from app.llm.messages import CORRECTION, Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.facade import ChatFacade, Question
+from app.llm.messages import CORRECTION, A, Chat, Message
 from app.llm.tokens import tokens_of
 
 T = TypeVar("T")
@@ -68,29 +69,16 @@ def last_turn(history: Sequence[Message], *, longest: int) -> tuple[Message, ...
     return tuple(replace(message, content=_begin(message.content, longest)) for message in (turns[-1] if turns else ()))
 
 
-class FittedChat:
+class FittedChat(ChatFacade):
     """Fits every prompt that is given to the chat; raises `ContextTooLong` instead of asking in vain."""
 
     def __init__(self, chat: Chat, *, limit: int) -> None:
-        self._chat = chat
+        super().__init__(chat)
         self._limit = limit
 
-    def model_name(self, role: Asked) -> str:
-        return self._chat.model_name(role)
-
-    async def complete(
-        self,
-        role: Asked,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        on_token: OnToken | None = None,
-    ) -> Completion:
-        fitted = fit(messages, self._limit)
-        return await self._chat.complete(role, fitted, max_tokens=max_tokens, on_token=on_token)
-
-    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        return await self._chat.structured(role, fit(messages, self._limit), schema)
+    async def _ask(self, question: Question[A]) -> A:
+        fitted = replace(question, messages=fit(question.messages, self._limit))
+        return await fitted.put_to(self._chat)
 
 
 def _parts(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message], Sequence[Message]]:

@@ -1,7 +1,7 @@
 """Counts what a run consumes, also when it fails or is cancelled half-way."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -12,8 +12,9 @@ from app.checkpoints.service import AgentCheckpoints
 from app.effects.tool import Effects, Fire, NoEffects, Performed
 from app.errors import OrchestratorError
 from app.llm.errors import ModelCallError
+from app.llm.facade import ChatFacade, Question
 from app.llm.fallback import FallbackChat
-from app.llm.messages import A, Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.messages import A, Chat, Message
 from app.llm.prices import Prices
 from app.llm.providers import Chains
 from app.llm.search import SearchResult, WebSearch
@@ -155,33 +156,16 @@ class Meter:
         )
 
 
-class MeteredChat:
+class MeteredChat(ChatFacade):
     def __init__(self, chat: Chat, meter: Meter) -> None:
-        self._chat = chat
+        super().__init__(chat)
         self._meter = meter
 
-    def model_name(self, role: Asked) -> str:
-        return self._chat.model_name(role)
-
-    async def complete(
-        self,
-        role: Asked,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        on_token: OnToken | None = None,
-    ) -> Completion:
-        self._meter.record_prompts(messages)
-        return await self._counted(role, self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token))
-
-    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        self._meter.record_prompts(messages)
-        return await self._counted(role, self._chat.structured(role, messages, schema))
-
-    async def _counted(self, role: Asked, call: Awaitable[A]) -> A:
-        model = self._chat.model_name(role)
+    async def _ask(self, question: Question[A]) -> A:
+        self._meter.record_prompts(question.messages)
+        model = self._chat.model_name(question.role)
         try:
-            answer = await call
+            answer = await question.put_to(self._chat)
         except ModelCallError as error:
             self._meter.record_call(model, error.usage, error=error.code)
             raise

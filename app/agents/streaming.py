@@ -10,7 +10,8 @@ from app.agents.metering import WEB_SEARCH
 from app.agents.tools.models import Toolbox, ToolDescription, ToolResult
 from app.effects.tool import Effects, Fire, NoEffects, Performed
 from app.events.publishing import LiveRun
-from app.llm.messages import Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.facade import ChatFacade
+from app.llm.messages import Asked, Chat, Completion, Message, OnToken
 from app.llm.search import SearchResult, WebSearch
 
 
@@ -25,15 +26,12 @@ def in_public(tools: AgentTools, run: LiveRun) -> AgentTools:
     )
 
 
-class StreamingChat:
+class StreamingChat(ChatFacade):
     """Asks for texts in pieces, and publishes them as they come. Structured answers are of no use in pieces."""
 
     def __init__(self, chat: Chat, run: LiveRun) -> None:
-        self._chat = chat
+        super().__init__(chat)
         self._run = run
-
-    def model_name(self, role: Asked) -> str:
-        return self._chat.model_name(role)
 
     async def complete(
         self,
@@ -44,10 +42,7 @@ class StreamingChat:
         on_token: OnToken | None = None,
     ) -> Completion:
         publish = self._publishing(role, on_token) if self._run.streams_tokens else on_token
-        return await self._chat.complete(role, messages, max_tokens=max_tokens, on_token=publish)
-
-    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        return await self._chat.structured(role, messages, schema)
+        return await super().complete(role, messages, max_tokens=max_tokens, on_token=publish)
 
     def _publishing(self, role: Asked, on_token: OnToken | None) -> OnToken:
         model = self._chat.model_name(role)

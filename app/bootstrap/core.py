@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from app.agents.registry import Registry, build_registry
 from app.artifacts.store import ArtifactStore
+from app.bootstrap.jobs import build_doorbell, build_executions, build_steps, build_task_jobs
 from app.checkpoints import models as checkpoints
 from app.clock import Clock
 from app.database import idempotency as idempotency_store
@@ -26,9 +27,9 @@ from app.events.signals import Signals, connect_redis
 from app.governance.budgets import ledger as budget_ledger
 from app.governance.budgets import repository as budget_repository
 from app.governance.evaluation.plugins import Evaluators, load_evaluators
-from app.jobs import workers
-from app.jobs.broker import PROCESS_TASK, TASK_QUEUE, create_celery
+from app.jobs import recovery, workers
 from app.jobs.doorbell import Doorbell
+from app.jobs.kind import Jobs
 from app.jobs.recovery import Recovery
 from app.jobs.retry import Backoff, RetryPolicy
 from app.jobs.store import JobStore
@@ -42,10 +43,12 @@ from app.sessions import repository as sessions
 from app.sessions.messages import MessageLog
 from app.settings import Settings
 from app.tasks import repository
-from app.tasks.models import COLLECTION as TASKS
 from app.tasks.repository import TaskRepository
 from app.tasks.retry_policy import RetryPolicies
 from app.workflows.definitions import repository as definitions
+from app.workflows.executions import journal, signals
+from app.workflows.executions import repository as executions
+from app.workflows.executions.models import EXECUTIONS, STEPS
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +67,11 @@ INDEXES = (
     *budget_ledger.INDEXES,
     *budget_repository.INDEXES,
     *definitions.INDEXES,
+    *recovery.indexes(EXECUTIONS),
+    *recovery.indexes(STEPS),
+    *executions.INDEXES,
+    *journal.INDEXES,
+    *signals.INDEXES,
 )
 
 
@@ -81,10 +89,10 @@ class Core:
     doorbell: Doorbell
     registry: Registry
     metrics: Metrics
-    tasks: Documents
+    task_jobs: Jobs
+    executions: Jobs
+    steps: Jobs
     rollups: Documents
-    store: JobStore
-    recovery: Recovery
     repository: TaskRepository
     workers: WorkerDirectory
     messages: MessageLog
@@ -93,6 +101,25 @@ class Core:
     circuits: CircuitStore
     artifacts: ArtifactStore
     evaluators: Evaluators
+
+    @property
+    def kinds(self) -> tuple[Jobs, ...]:
+        """All that is done by workers."""
+        return (self.task_jobs, self.executions, self.steps)
+
+    @property
+    def tasks(self) -> Documents:
+        return self.task_jobs.documents
+
+    @property
+    def store(self) -> JobStore:
+        """The tasks'."""
+        return self.task_jobs.store
+
+    @property
+    def recovery(self) -> Recovery:
+        """The tasks'."""
+        return self.task_jobs.recovery
 
     def documents(self, collection: str) -> Documents:
         return Documents(self.database[collection])
@@ -138,8 +165,8 @@ def build_core(
     client = client or connect(settings)
     database = database_of(client, settings)
     clock, registry = StoreClock(), registry or _build_registry(settings)
-    tasks = Documents(database[TASKS])
-    redispatch = timedelta(seconds=settings.redispatch_sec)
+    doorbell = build_doorbell(settings, metrics)
+    task_jobs = build_task_jobs(settings, database, clock, doorbell)
     return Core(
         settings=settings,
         client=client,
@@ -148,14 +175,14 @@ def build_core(
         redis=_connect_redis(settings),
         signals=Signals(_connect_redis(settings)),
         live=LiveLog(_connect_redis(settings)),
-        doorbell=_build_doorbell(settings, metrics),
+        doorbell=doorbell,
         registry=registry,
         metrics=metrics,
-        tasks=tasks,
+        task_jobs=task_jobs,
+        executions=build_executions(settings, database, clock, doorbell),
+        steps=build_steps(settings, database, clock, doorbell),
         rollups=Documents(database[rollups.COLLECTION]),
-        store=_build_store(settings, tasks, clock),
-        recovery=Recovery(tasks, clock=clock, redispatch=redispatch),
-        repository=TaskRepository(tasks),
+        repository=TaskRepository(task_jobs.documents),
         workers=WorkerDirectory(Documents(database[workers.COLLECTION]), clock=clock),
         messages=_build_messages(settings, database),
         effects=_build_effects(settings, database, clock),
@@ -195,15 +222,6 @@ def _default_retries(settings: Settings) -> RetryPolicy:
     )
 
 
-def _build_store(settings: Settings, tasks: Documents, clock: Clock) -> JobStore:
-    return JobStore(
-        tasks,
-        clock=clock,
-        redispatch=timedelta(seconds=settings.redispatch_sec),
-        priority_step=timedelta(seconds=settings.priority_step_sec),
-    )
-
-
 def _build_messages(settings: Settings, database: Database) -> MessageLog:
     lifetime = timedelta(days=settings.session_ttl_days)
     return MessageLog(Documents(database[messages.COLLECTION]), lifetime=lifetime)
@@ -212,13 +230,3 @@ def _build_messages(settings: Settings, database: Database) -> MessageLog:
 def _build_effects(settings: Settings, database: Database, clock: Clock) -> EffectLedger:
     documents = Documents(database[ledger.COLLECTION])
     return EffectLedger(documents, clock=clock, lifetime=timedelta(days=settings.effect_ttl_days))
-
-
-def _build_doorbell(settings: Settings, metrics: Metrics) -> Doorbell:
-    return Doorbell(
-        create_celery(settings.app_name, settings.broker_url, sqs_queue_url_prefix=settings.sqs_queue_url_prefix),
-        task=PROCESS_TASK,
-        queue_name=TASK_QUEUE,
-        argument="task_id",
-        on_ring=lambda rung: metrics.bell_rung() if rung else metrics.bell_failed(),
-    )

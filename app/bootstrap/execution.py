@@ -1,7 +1,7 @@
 """What a worker adds to the core: models, agents, the runner, the heartbeat and the upkeep. Heavy imports live here."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -15,29 +15,23 @@ from app.artifacts.store import ArtifactStore
 from app.bootstrap.budgets import build_ledger
 from app.bootstrap.circuits import Guarded, guard
 from app.bootstrap.core import Core, build_core
+from app.bootstrap.driving import Carriers, build_driving
 from app.bootstrap.handling import build_handler
 from app.bootstrap.retention import build_retention
 from app.bootstrap.toolboxes import build_toolboxes
+from app.bootstrap.worked import Gate, Work, Worked, build_gate, build_reminders, build_worked
 from app.checkpoints.models import COLLECTION as CHECKPOINTS
 from app.checkpoints.service import Checkpoints
 from app.database.client import connect_blocking
 from app.database.documents import Document, Documents
 from app.events.publishing import LivePublisher
 from app.ids import new_id
-from app.jobs import lock, permits
-from app.jobs.dispatch import Dispatcher
+from app.jobs import lock
 from app.jobs.heartbeat import Heartbeat, longest_renewal
-from app.jobs.lanes import FairOrder
-from app.jobs.limits import Limits
 from app.jobs.lock import StoreLock
-from app.jobs.permits import Permits
-from app.jobs.queue import JobQueue
-from app.jobs.reconciler import Reconciler
-from app.jobs.recovery import Recovery
-from app.jobs.reminders import Reminders
-from app.jobs.runner import JobRunner
-from app.jobs.sweeper import Sweeper, decide_lost
-from app.jobs.upkeep import Upkeep, lock_lease
+from app.jobs.parking import Parking
+from app.jobs.slots import Slots
+from app.jobs.upkeep import Chore, Upkeep, lock_lease
 from app.jobs.workers import COLLECTION as WORKERS
 from app.jobs.workers import WorkerIdentity
 from app.llm.chat import ChatModels
@@ -49,32 +43,27 @@ from app.sessions import messages
 from app.settings import Settings
 from app.tasks.aftermath import TaskAftermath
 from app.tasks.conversation import Conversation
-from app.tasks.handler import TaskHandler
 from app.tasks.models import agent_of
+from app.workflows.steps.commands import Guard
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One worker process's services, bound to its event loop."""
+    """One worker process's services, bound to its event loop. ``worked`` is what it does, by the kind of job."""
 
     core: Core
+    slots: Slots
+    worked: Mapping[str, Worked]
     chat: ChatModels
     search: WebSearch
     guarded: Guarded
     checkpoints: Checkpoints
     toolboxes: Toolboxes
     publisher: LivePublisher
-    runner: JobRunner
-    reconciler: Reconciler
-    reminders: Reminders
     upkeep: Upkeep
     blocking_client: MongoClient[Document]
-
-    @property
-    def recovery(self) -> Recovery:
-        return self.core.recovery
 
     @property
     def lease(self) -> timedelta:
@@ -109,7 +98,8 @@ class Execution:
     async def close(self) -> None:
         # Beside the rest: a program among the tools may take seconds to end.
         closing_tools = asyncio.ensure_future(self.toolboxes.close())
-        await self.reminders.close()
+        for worked in self.worked.values():
+            await worked.reminders.close()
         await self.upkeep.close()
         await self.guarded.close()
         await self.chat.aclose()
@@ -121,67 +111,68 @@ class Execution:
         await closing_tools
 
 
-async def build_execution(settings: Settings, *, registry: Registry | None = None) -> Execution:
+async def build_execution(
+    settings: Settings, *, registry: Registry | None = None, guard_of_programs: Guard | None = None
+) -> Execution:
     """Build and connect everything a worker needs, however long the store takes to answer."""
     core = build_core(settings, Metrics(), registry=registry)
     await core.wait_for_store()
+    core.signals.start_listening()
     chat, search = ChatModels.from_settings(settings), web_search(settings)
-    guarded = guard(core, chat, search)
-    reminders = Reminders(core.recovery, core.doorbell.ring, clock=core.clock)
-    message_documents = Documents(core.database[messages.COLLECTION])
-    conversation = Conversation(core.tasks, message_documents, core.messages, core.documents(COUNTED))
-    checkpoints = _build_checkpoints(core)
-    aftermath = TaskAftermath(core.signals, conversation, reminders, core.metrics, checkpoints, clock=core.clock)
-    dispatcher = _build_dispatcher(core)
-    for plugin in core.registry.load_plugged_in():
-        log.warning("plugin.agent_broken", **asdict(plugin))
-    for plugin in core.evaluators.load_all():
-        log.warning("plugin.evaluator_broken", **asdict(plugin))
+    guarded, gate, slots = guard(core, chat, search), build_gate(core), Slots(settings.worker_slots)
+    _load_plugins(core)
     toolboxes = build_toolboxes(core.registry, settings.mcp_servers)
     publisher = LivePublisher(core.live, tokens=settings.stream_tokens, on_first_token=core.metrics.first_token_seen)
-    handler = build_handler(core, guarded, checkpoints, toolboxes, publisher)
-    runner = _build_runner(core, dispatcher, handler, aftermath)
+    programs = guard_of_programs or Guard()
+    carriers = Carriers(guarded, _build_checkpoints(core), toolboxes, publisher, programs)
+    conversation = _build_conversation(core)
+    driving = build_driving(core, carriers, slots=slots, gate=gate)
+    worked = [_build_tasks(core, carriers, conversation, gate), *driving.worked]
+    chores = [conversation.complete_counted, carriers.checkpoints.remove_expired, driving.upkeep.wake_forgotten]
     return Execution(
         core=core,
+        slots=slots,
+        worked={one.jobs.kind: one for one in worked},
         chat=chat,
         search=search,
         guarded=guarded,
-        checkpoints=checkpoints,
+        checkpoints=carriers.checkpoints,
         toolboxes=toolboxes,
         publisher=publisher,
-        runner=runner,
-        reconciler=_build_reconciler(core, runner, aftermath),
-        reminders=reminders,
-        upkeep=_build_upkeep(core, dispatcher, reminders, conversation, checkpoints),
+        upkeep=_build_upkeep(core, worked, gate.parking, chores),
         blocking_client=connect_blocking(
             settings, longest_wait=longest_renewal(timedelta(seconds=settings.heartbeat_sec))
         ),
     )
 
 
-def _build_dispatcher(core: Core) -> Dispatcher:
-    settings = core.settings
-    return Dispatcher(
-        core.store,
-        JobQueue(core.tasks, clock=core.clock, redispatch=timedelta(seconds=settings.redispatch_sec)),
-        Permits(
-            core.documents(permits.COLLECTION),
-            core.tasks,
-            clock=core.clock,
-            # A permit of the tenant and one of the agent are taken before the claim.
-            patience=2 * _longest_claim(settings),
-        ),
-        order=FairOrder(settings.tenant_weights),
-        limits=Limits(settings.tenant_concurrency, settings.agent_concurrency),
-        agent_of=agent_of,
-        ring=core.doorbell.ring,
-        clock=core.clock,
+def _build_tasks(core: Core, carriers: Carriers, conversation: Conversation, gate: Gate) -> Worked:
+    reminders = build_reminders(core, core.task_jobs)
+    aftermath = TaskAftermath(
+        core.signals, conversation, reminders, core.metrics, carriers.checkpoints, clock=core.clock
     )
+    handler = build_handler(core, carriers.guarded, carriers.checkpoints, carriers.toolboxes, carriers.publisher)
+    tasks = Work(
+        handler,
+        policy_of=core.retries.of_job,
+        attempt_timeout=timedelta(seconds=core.settings.task_timeout_sec),
+        on_claimed=aftermath.claimed,
+        on_settled=aftermath.settled,
+        agent_of=agent_of,
+    )
+    return build_worked(core, core.task_jobs, tasks, gate=gate, reminders=reminders)
 
 
-def _longest_claim(settings: Settings) -> timedelta:
-    """Twice the longest wait for an answer: by then a claim has arrived or never will."""
-    return timedelta(seconds=2 * settings.mongo_timeout_sec)
+def _build_conversation(core: Core) -> Conversation:
+    documents = Documents(core.database[messages.COLLECTION])
+    return Conversation(core.tasks, documents, core.messages, core.documents(COUNTED))
+
+
+def _load_plugins(core: Core) -> None:
+    for plugin in core.registry.load_plugged_in():
+        log.warning("plugin.agent_broken", **asdict(plugin))
+    for plugin in core.evaluators.load_all():
+        log.warning("plugin.evaluator_broken", **asdict(plugin))
 
 
 def _build_checkpoints(core: Core) -> Checkpoints:
@@ -193,51 +184,13 @@ def _build_checkpoints(core: Core) -> Checkpoints:
     )
 
 
-def _build_runner(core: Core, dispatcher: Dispatcher, handler: TaskHandler, aftermath: TaskAftermath) -> JobRunner:
-    settings = core.settings
-    return JobRunner(
-        core.store,
-        dispatcher,
-        handler,
-        policy_of=core.retries.of_job,
-        attempt_timeout=timedelta(seconds=settings.task_timeout_sec),
-        lease=settings.lease,
-        clock=core.clock,
-        on_claimed=aftermath.claimed,
-        on_settled=aftermath.settled,
-    )
+def _build_upkeep(core: Core, worked: Sequence[Worked], parking: Parking, chores: Sequence[Chore]) -> Upkeep:
+    interval = timedelta(seconds=core.settings.sweep_sec)
 
+    async def stand_in() -> None:
+        for one in worked:
+            await one.sweeper.stand_in()
 
-def _build_reconciler(core: Core, runner: JobRunner, aftermath: TaskAftermath) -> Reconciler:
-    settings = core.settings
-    return Reconciler(
-        core.recovery,
-        runner,
-        patience=_longest_claim(settings),
-        clock=core.clock,
-        decide=lambda job: decide_lost(job, policy=core.retries.of_job(job), now=core.clock()),
-        on_released=aftermath.settled,
-    )
-
-
-def _build_upkeep(
-    core: Core, dispatcher: Dispatcher, reminders: Reminders, conversation: Conversation, checkpoints: Checkpoints
-) -> Upkeep:
-    settings = core.settings
-    interval = timedelta(seconds=settings.sweep_sec)
-    sweeper = Sweeper(
-        core.recovery,
-        core.workers,
-        policy_of=core.retries.of_job,
-        lease=settings.lease,
-        clock=core.clock,
-        interval=interval,
-        ring=core.doorbell.ring,
-        remind=reminders.remind,
-        measure_depth=core.doorbell.measure_depth,
-        broker_answers=lambda: core.doorbell.is_answered,
-        on_change=core.signals.notify,
-    )
     rollups, retention = Rollups(core.tasks, core.rollups, core.documents(COUNTED)), build_retention(core)
     return Upkeep(
         StoreLock(
@@ -248,14 +201,13 @@ def _build_upkeep(
             clock=core.clock,
         ),
         [
-            sweeper.sweep,
-            dispatcher.heal,
+            *(one.sweeper.sweep for one in worked),
+            parking.heal,
             rollups.count_finished,
-            conversation.complete_counted,
+            *chores,
             retention.delete_batches,
-            checkpoints.remove_expired,
             build_ledger(core).close_abandoned,
         ],
-        stand_in=sweeper.stand_in,
+        stand_in=stand_in,
         interval=interval,
     )

@@ -33,27 +33,29 @@ def build_handler(
     settings = core.settings
     return TaskHandler(
         core.registry,
-        PeerAgent(core.registry, minimum_confidence=settings.router_min_confidence),
+        build_peer(core),
         chat=FittedChat(guarded.chat, limit=settings.llm_context_tokens),
-        equipment=Equipment(
-            guarded.search,
-            settings.web_search_max_results,
-            core.effects,
-            checkpoints,
-            core.artifacts,
-            toolboxes,
-        ),
+        equipment=build_equipment(core, guarded, checkpoints, toolboxes),
         memory=build_session_memory(core),
         retries=core.retries,
         publisher=publisher,
         quality=QualityGate(Evaluator(core.evaluators, parse_code), settings.evaluation_policies, guarded.search),
-        budgets=_build_enforcer(core),
+        budgets=build_enforcer(core),
         clock=core.clock,
         recorder=Recorder(
             core.artifacts, room=settings.recording_max_bytes, mask=Redactor(secrets_of(settings)).masked
         ),
         new_meter=guarded.new_meter,
     )
+
+
+def build_peer(core: Core) -> PeerAgent:
+    return PeerAgent(core.registry, minimum_confidence=core.settings.router_min_confidence)
+
+
+def build_equipment(core: Core, guarded: Guarded, checkpoints: Checkpoints, toolboxes: Toolboxes) -> Equipment:
+    most = core.settings.web_search_max_results
+    return Equipment(guarded.search, most, core.effects, checkpoints, core.artifacts, toolboxes)
 
 
 async def parse_code(files: Sequence[SubjectFile], text: str) -> list[Parsed]:
@@ -75,7 +77,7 @@ def _blocks_of(text: str) -> list[OutputFile]:
     return [OutputFile(f"block-{number}", f"{block.body}\n", language) for number, block, language in named if language]
 
 
-def _build_enforcer(core: Core) -> BudgetEnforcer:
+def build_enforcer(core: Core) -> BudgetEnforcer:
     return BudgetEnforcer(
         build_book(core),
         build_ledger(core),

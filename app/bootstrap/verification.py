@@ -1,14 +1,16 @@
 """The checks of a live system, for `orchestrate verify` and for the metrics, with the patience that settings imply."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from app.clock import Clock
 from app.database.documents import Database, Documents
-from app.invariants.fields import contradictions, neglects
+from app.invariants.fields import contradictions, neglects, uncounted
 from app.invariants.fleet import Attended, Fleet
-from app.invariants.histories import Histories
+from app.invariants.histories import TASK_RULES, WORKFLOW_RULES, Histories, Rules
 from app.invariants.holders import ExpiredHolders, Orphans, StrandedPermits
-from app.invariants.models import Invariant
+from app.invariants.kinds import InEveryKind
+from app.invariants.models import Invariant, Watched
 from app.invariants.verifier import Verifier
 from app.invariants.waiting import Stalled
 from app.invariants.watch import LOOK_PATIENCE
@@ -19,29 +21,49 @@ from app.jobs.recovery import LONGEST_REDISPATCH
 from app.jobs.upkeep import lock_lease
 from app.settings import Settings
 from app.tasks.models import COLLECTION as TASKS
+from app.workflows.executions.models import EXECUTIONS, STEPS
 
 SWEEPS = 5
+# By the kind of job, what the id of one is called in a report.
+ID_NAMES: Mapping[str, str] = {TASKS: "task_id", EXECUTIONS: "execution_id", STEPS: "step_id"}
 
 
 def build_verifier(settings: Settings, database: Database, *, clock: Clock) -> Verifier:
-    jobs, fleet = Documents(database[TASKS]), Fleet(Documents(database[workers.COLLECTION]), clock=clock)
-    queue = JobQueue(jobs, clock=clock, redispatch=timedelta(seconds=settings.redispatch_sec))
+    fleet = Fleet(Documents(database[workers.COLLECTION]), clock=clock)
+    kinds = {kind: Watched(id_name, Documents(database[kind])) for kind, id_name in ID_NAMES.items()}
+    each = [
+        _checks_of(jobs, TASK_RULES if kind == TASKS else WORKFLOW_RULES, fleet, settings, clock)
+        for kind, jobs in kinds.items()
+    ]
     healing = healing_time(settings)
     release = settings.lease + healing
-    held = Permits(Documents(database[permits.COLLECTION]), jobs, clock=clock, patience=release)
-    neglected: list[Invariant] = [
-        *neglects(jobs, clock=clock, healing=healing, release=release),
-        StrandedPermits(held, clock=clock, patience=release),
+    documents = {kind: jobs.documents for kind, jobs in kinds.items()}
+    held = Permits(Documents(database[permits.COLLECTION]), documents, clock=clock, patience=release)
+    of_all: list[Invariant] = [
+        uncounted(kinds[TASKS], clock=clock, healing=healing),
+        StrandedPermits(held, ID_NAMES, clock=clock, patience=release),
     ]
     checks: list[Invariant] = [
+        *(InEveryKind(same) for same in zip(*each, strict=True)),
+        *(Attended(check, fleet, clock=clock, settling=release) for check in of_all),
+    ]
+    return Verifier(checks, clock=clock, confirmation=confirmation_time(settings))
+
+
+def _checks_of(jobs: Watched, rules: Rules, fleet: Fleet, settings: Settings, clock: Clock) -> list[Invariant]:
+    """Those that are made of every kind of job, in the same order."""
+    queue = JobQueue(jobs.documents, clock=clock, redispatch=timedelta(seconds=settings.redispatch_sec))
+    healing = healing_time(settings)
+    release = settings.lease + healing
+    neglected = neglects(jobs, clock=clock, healing=healing, release=release)
+    return [
         ExpiredHolders(jobs, fleet, clock=clock, patience=release),
         Orphans(jobs, fleet, clock=clock, patience=settings.lease + release),
         *contradictions(jobs),
         Stalled(jobs, queue, fleet, clock=clock, patience=LONGEST_REDISPATCH + healing),
         *(Attended(check, fleet, clock=clock, settling=release) for check in neglected),
-        Histories(jobs),
+        Histories(jobs, rules),
     ]
-    return Verifier(checks, clock=clock, confirmation=confirmation_time(settings))
 
 
 def healing_time(settings: Settings) -> timedelta:

@@ -10,10 +10,9 @@ from app.agents.catalogue import Catalogue
 from app.agents.plugins import BrokenPlugin
 from app.agents.registry import Registry, build_registry
 from app.agents.schemas import Agent, fields_of
-from app.cli.rendering import print_json
+from app.cli.options import JsonOption
 from app.cli.scaffold.package import named, write_package
-from app.cli.tasks import JsonOption
-from app.cli.terminal import clean, err, out
+from app.cli.terminal import clean, err, out, print_json
 from app.settings import Settings, load_settings
 
 app = typer.Typer(no_args_is_help=True, help="List and show the installed agents, and make a package for a new one.")

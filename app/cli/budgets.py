@@ -8,10 +8,11 @@ import typer
 from rich.text import Text
 
 from app.cli.address import Address
-from app.cli.rendering import print_json, print_task
+from app.cli.asking import ask, print_found
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
+from app.cli.rendering import print_task
 from app.cli.server import Json
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId, ask
-from app.cli.terminal import clean, err, out
+from app.cli.terminal import clean, err, out, print_json
 from app.errors import Invalid
 
 app = typer.Typer(no_args_is_help=True, help="List, set and remove budgets; let a task go on that one has paused.")
@@ -33,7 +34,7 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List every limit that holds, with what was consumed."""
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.list_budgets())
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.get("budgets"))
     budgets = answer.get("items") or []
     if as_json:
         print_json(out, answer)
@@ -58,7 +59,7 @@ def set_(
     """Set a budget, in place of the one that was set before. Units: usd, tokens, model_calls, wall_seconds."""
     given = {"day": day, "month": month, "total": total}
     body = {period: limits_of(limits) for period, limits in given.items() if limits}
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.put_budget(scope, name, body))
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.put("budgets", scope, name, body=body))
     if as_json:
         print_json(out, answer)
     else:
@@ -74,7 +75,7 @@ def remove(
     data_dir: DataDirOption = None,
 ) -> None:
     """Remove a budget that was set; what the deployment configures still holds."""
-    ask(Address(server, api_key, data_dir), lambda asked: asked.delete_budget(scope, name))
+    ask(Address(server, api_key, data_dir), lambda asked: asked.delete("budgets", scope, name))
     out.print(Text(clean(f"the budget of {scope} {name} is removed")))
 
 
@@ -91,11 +92,8 @@ def raise_(
 ) -> None:
     """Let a task go on that a budget has paused, under higher limits."""
     body = limits_of(limits or ())
-    task = ask(Address(server, api_key, data_dir), lambda asked: asked.raise_budget(task_id, body))
-    if as_json:
-        print_json(out, task)
-    else:
-        print_task(out, task)
+    task = ask(Address(server, api_key, data_dir), lambda asked: asked.post("tasks", task_id, "budget", body=body))
+    print_found(task, print_task, as_json=as_json)
 
 
 def usage(
@@ -110,9 +108,8 @@ def usage(
     as_json: JsonOption = False,
 ) -> None:
     """Show the tokens, calls and dollars that tasks came to, by agent, by day or in all."""
-    given = {"from": first, "to": last, "group_by": by}
-    query = {name: value for name, value in given.items() if value}
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.usage(query))
+    query = {"from": first, "to": last, "group_by": by}
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.get("usage", **query))
     if as_json:
         print_json(out, answer)
         return

@@ -6,10 +6,11 @@ import typer
 from rich.text import Text
 
 from app.cli.address import Address
-from app.cli.rendering import print_dead_letter, print_dead_letters, print_json
+from app.cli.asking import ask, print_found, print_page
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
+from app.cli.rendering import print_dead_letter, print_dead_letters
 from app.cli.server import Json
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId, ask
-from app.cli.terminal import clean, err, out
+from app.cli.terminal import clean, out, print_json
 from app.errors import Invalid
 
 app = typer.Typer(no_args_is_help=True, help="List, show and re-drive tasks that failed for good.")
@@ -20,7 +21,8 @@ AfterOption = Annotated[str | None, typer.Option("--failed-after", help="Failed 
 BeforeOption = Annotated[str | None, typer.Option("--failed-before", help="Failed before this time (ISO 8601).")]
 
 
-def _given(**filters: str | int | bool | None) -> Json:
+def _given(error_type: str | None, agent_type: str | None, after: str | None, before: str | None) -> Json:
+    filters = {"error_type": error_type, "agent_type": agent_type, "failed_after": after, "failed_before": before}
     return {name: value for name, value in filters.items() if value}
 
 
@@ -37,21 +39,10 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List tasks that failed for good, newest failure first."""
-    filters = _given(
-        error_type=error_type,
-        agent_type=agent_type,
-        failed_after=failed_after,
-        failed_before=failed_before,
-        page_size=limit,
-    )
-    page = ask(Address(server, api_key, data_dir), lambda asked: asked.list_dead_letters(filters))
-    if as_json:
-        print_json(out, page)
-        return
-    items = page.get("items") or []
-    print_dead_letters(out, items)
-    total = (page.get("meta") or {}).get("total_items", len(items))
-    err.print(Text(f"{len(items)} of {total}", style="dim"))
+    filters = _given(error_type, agent_type, failed_after, failed_before)
+    address = Address(server, api_key, data_dir)
+    page = ask(address, lambda asked: asked.get("dead-letters", page_size=limit, **filters))
+    print_page(page, print_dead_letters, as_json=as_json)
 
 
 @app.command()
@@ -63,11 +54,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show why a task failed, with its whole history."""
-    letter = ask(Address(server, api_key, data_dir), lambda asked: asked.get_dead_letter(task_id))
-    if as_json:
-        print_json(out, letter)
-    else:
-        print_dead_letter(out, letter)
+    letter = ask(Address(server, api_key, data_dir), lambda asked: asked.get("dead-letters", task_id))
+    print_found(letter, print_dead_letter, as_json=as_json)
 
 
 @app.command()
@@ -86,21 +74,17 @@ def redrive(
 ) -> None:
     """Queue dead letters again: one by its id, or those that match."""
     address = Address(server, api_key, data_dir)
-    filters = _given(
-        error_type=error_type,
-        agent_type=agent_type,
-        failed_after=failed_after,
-        failed_before=failed_before,
-        all=everything,
-    )
+    filters = _given(error_type, agent_type, failed_after, failed_before) | ({"all": True} if everything else {})
     if task_id is not None and filters:
         raise Invalid("give an id or filters, not both")
     if task_id is None and not filters:
         raise Invalid("give an id, a filter such as --error-type, or --all for every dead letter")
     if task_id is not None:
-        answer, told = ask(address, lambda asked: asked.redrive(task_id)), f"{task_id} is queued again"
+        answer = ask(address, lambda asked: asked.post("dead-letters", task_id, "redrive"))
+        told = f"{task_id} is queued again"
     else:
-        answer = ask(address, lambda asked: asked.redrive_many({**filters, "limit": limit}))
+        body = {**filters, "limit": limit}
+        answer = ask(address, lambda asked: asked.post("dead-letters", "redrive", body=body))
         told = _told(answer)
     if as_json:
         print_json(out, answer)

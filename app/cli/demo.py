@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
@@ -16,6 +17,8 @@ from app.cli.following import Follower, TaskEvent
 from app.cli.progress import described
 from app.cli.rendering import print_task
 from app.cli.server import Json, Server
+from app.cli.simulate import ScenarioOption, SeedOption, simulation_of
+from app.cli.terminal import out
 from app.cli.up import Narrator, StopSignals, remarks, started
 from app.devstack.logfile import Severity
 from app.devstack.session import Options, Stack, open_stack
@@ -46,6 +49,12 @@ ACTS = (
     Act("code", "Write a Python function that returns the first n Fibonacci numbers.", "completed"),
     Act("nobody's", "Book me a flight to Paris for next Friday.", "failed", "UNKNOWN_TASK_TYPE"),
 )
+
+
+def demo(scenario: ScenarioOption = None, seed: SeedOption = 0) -> None:
+    """Start a throw-away stack with the simulator, run three tasks, show the results, stop."""
+    simulation = simulation_of(scenario, seed) if scenario else None
+    raise typer.Exit(asyncio.run(run_demo(out, simulation=simulation)))
 
 
 async def run_demo(console: Console, acts: Sequence[Act] = ACTS, *, simulation: Simulation | None = None) -> ExitCode:
@@ -95,8 +104,8 @@ async def _perform(console: Console, stack: Stack, acts: Sequence[Act]) -> ExitC
 
 
 async def _play(console: Console, server: Server, act: Act) -> Json:
-    accepted = await server.submit({"task": act.text}, idempotency_key=new_id())
-    return await Follower(server, str(accepted["task_id"]), live=False).follow(_teller(console, act.name))
+    accepted = await server.post("agent", "execute", body={"task": act.text}, idempotency_key=new_id())
+    return await Follower(server, "tasks", str(accepted["task_id"]), live=False).follow(_teller(console, act.name))
 
 
 def _teller(console: Console, name: str) -> Callable[[TaskEvent], None]:

@@ -5,22 +5,31 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from app.cli.address import settings_of
 from app.cli.check import Check, Grade, bounded
+from app.cli.exit_codes import ExitCode
+from app.cli.installation import settings_of
 from app.cli.machine_checks import check_configuration, check_disk, check_python, check_wrong_configuration
+from app.cli.options import DataDirOption, JsonOption
 from app.cli.plugin_checks import check_plugins, check_policies
-from app.cli.rendering import print_json
 from app.cli.service_checks import check_api, check_models, check_search
 from app.cli.store_checks import check_broker, check_circuits, check_mongo, check_redis, check_workers
-from app.cli.terminal import clean
+from app.cli.terminal import clean, out, print_json
 from app.devstack.manifest import Manifest
 from app.devstack.stack import reachable
 from app.settings import ConfigurationError, Settings, load_settings
 
 _STYLES = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}
+
+
+def doctor(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Check the configuration and everything the product depends on; say what to do about each failure."""
+    checks = asyncio.run(examine(data_dir))
+    print_checks(out, checks, as_json=as_json)
+    raise typer.Exit(ExitCode.FAILED if any(check.failed for check in checks) else ExitCode.OK)
 
 
 async def examine(data_dir: Path | None) -> list[Check]:

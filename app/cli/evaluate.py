@@ -12,12 +12,13 @@ from rich.progress import Progress
 from rich.text import Text
 from typer.core import TyperGroup
 
-from app.cli.address import Address, settings_of
+from app.cli.address import Address
+from app.cli.asking import ask
 from app.cli.evaluation_files import output_of, read_labelled, read_output, wanted_of
 from app.cli.exit_codes import ExitCode
-from app.cli.rendering import print_json
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, ask
-from app.cli.terminal import clean, err, out
+from app.cli.installation import settings_of
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption
+from app.cli.terminal import clean, err, out, print_json
 from app.cli.verdict import print_verdict
 from app.devstack.manifest import Manifest
 from app.errors import Invalid
@@ -125,7 +126,7 @@ def _subject_of(target: str, address: Address) -> Subject:
     path = Path(target)
     if path.suffix or path.is_file():
         return read_output(path)
-    return output_of(ask(address, lambda asked: asked.get_task(target)), target)
+    return output_of(ask(address, lambda asked: asked.get("tasks", target)), target)
 
 
 def _by_criterion(names: list[str], compared: list[Compared]) -> list[CriterionAgreement]:

@@ -5,9 +5,8 @@ from dataclasses import asdict
 import typer
 from rich.text import Text
 
-from app.cli.rendering import print_json
-from app.cli.tasks import JsonOption
-from app.cli.terminal import clean, err, out
+from app.cli.options import JsonOption
+from app.cli.terminal import clean, err, out, print_json
 from app.governance.evaluation.plugins import load_evaluators
 from app.governance.evaluation.schemas import described
 from app.settings import load_settings

@@ -2,10 +2,7 @@
 
 from enum import IntEnum
 
-from app.cli.server import Refused
-from app.devstack.lockfile import StackRunning
 from app.errors import Invalid, NotFound, OrchestratorError, Unavailable
-from app.settings import ConfigurationError
 
 
 class ExitCode(IntEnum):
@@ -42,6 +39,13 @@ _OF_STATUS = {
     "awaiting_approval": ExitCode.AWAITING_APPROVAL,
 }
 
+# By name: their modules take longer to load than all that `--help` needs.
+_OF_CODE = {
+    "STACK_RUNNING": ExitCode.ALREADY_RUNNING,
+    "REFUSED": ExitCode.USAGE,
+    "CONFIGURATION_ERROR": ExitCode.USAGE,
+}
+
 
 def code_of_status(status: str) -> ExitCode:
     return _OF_STATUS.get(status, ExitCode.STILL_RUNNING)
@@ -49,11 +53,9 @@ def code_of_status(status: str) -> ExitCode:
 
 def code_of_error(error: OrchestratorError) -> ExitCode:
     match error:
-        case StackRunning():
-            return ExitCode.ALREADY_RUNNING
         case Unavailable():
             return ExitCode.UNAVAILABLE
-        case Refused() | Invalid() | NotFound() | ConfigurationError():
+        case Invalid() | NotFound():
             return ExitCode.USAGE
         case _:
-            return ExitCode.FAILED
+            return _OF_CODE.get(error.code, ExitCode.FAILED)

@@ -39,13 +39,19 @@ class Follower:
     """
 
     def __init__(
-        self, server: Server, task_id: str, *, live: bool = True, patience: timedelta = timedelta(seconds=60)
+        self,
+        server: Server,
+        *path: str,
+        live: bool = True,
+        after: str = "",
+        patience: timedelta = timedelta(seconds=60),
     ) -> None:
+        """``path`` leads to the task, by its segments; ``after`` is the id of the event to begin behind."""
         self._server = server
-        self._task_id = task_id
+        self._path = path
         self._live = live
         self._patience = patience.total_seconds()
-        self._last_id = ""
+        self._last_id = after
         self._pause = _FIRST_PAUSE
         self._heard_at = 0.0
 
@@ -75,7 +81,7 @@ class Follower:
         return False
 
     async def _events(self) -> AsyncGenerator[TaskEvent, None]:
-        async with aclosing(self._server.events(self._task_id, after=self._last_id, live=self._live)) as stream:
+        async with aclosing(self._server.events(*self._path, after=self._last_id, live=self._live)) as stream:
             async for event in stream:
                 self._hear()
                 self._last_id = event.id or self._last_id
@@ -86,7 +92,7 @@ class Follower:
     async def _current(self, *, wait: int = 0) -> Json | None:
         """The task as it is now, or None while the server is away; raises when it has been away for too long."""
         try:
-            task = await self._server.get_task(self._task_id, wait=wait)
+            task = await self._server.get(*self._path, wait=wait or None)
         except (ServerUnreachable, ServerBusy):
             if asyncio.get_running_loop().time() - self._heard_at > self._patience:
                 raise

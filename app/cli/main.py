@@ -1,60 +1,140 @@
 """The `orchestrate` command."""
 
-import asyncio
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from app.cli import agents, budgets, dead_letters, evaluate, evaluators, routing, run, sessions, tasks, workflows
-from app.cli.address import Address
-from app.cli.demo import run_demo
-from app.cli.doctor import examine, print_checks
-from app.cli.evaluation_files import EvaluationOption, read_evaluation
 from app.cli.exit_codes import ExitCode, code_of_error
-from app.cli.replay import replay
-from app.cli.simulate import ScenarioOption, SeedOption, simulate, simulation_of
-from app.cli.task import Manner, Submission, run_task, text_or_stdin
-from app.cli.task_input import read_input
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption
-from app.cli.terminal import clean, debugging, err, out
-from app.cli.up import run_stack
-from app.cli.verify import print_report
-from app.cli.verify import verify as verify_store
-from app.devstack.session import Options
-from app.devstack.source import with_source
+from app.cli.lazy import Deferred, LazyGroup
+from app.cli.terminal import clean, debugging, err
 from app.errors import OrchestratorError
-from app.settings import load_settings
-from app.version import VERSION
+
+COMMANDS = (
+    Deferred("up", "app.cli.up", "up", "Run the whole stack until Ctrl-C; what is not configured by URL is embedded."),
+    Deferred(
+        "demo",
+        "app.cli.demo",
+        "demo",
+        "Start a throw-away stack with the simulator, run three tasks, show the results, stop.",
+    ),
+    Deferred("task", "app.cli.task", "task", "Submit a task, follow it and print the result."),
+    Deferred(
+        "tasks",
+        "app.cli.tasks",
+        "app",
+        "List, show, cancel and retry tasks, download what they made, ask why one waits or what it did outside.",
+    ),
+    Deferred("sessions", "app.cli.sessions", "app", "List, show and delete sessions, which later tasks are told of."),
+    Deferred("dead-letters", "app.cli.dead_letters", "app", "List, show and re-drive tasks that failed for good."),
+    Deferred(
+        "replay",
+        "app.cli.replay",
+        "replay",
+        "Run a task again on its recorded model and tool traffic, free and the same every time, and compare.",
+    ),
+    Deferred(
+        "run",
+        "app.cli.run",
+        "run",
+        "Run a workflow in this process: no stack is needed, and without a model's key the simulator answers.",
+    ),
+    Deferred(
+        "resume",
+        "app.cli.run",
+        "resume",
+        "Go on with a run that was interrupted or waits; what has ended is not done again. Exit codes as of `run`.",
+    ),
+    Deferred(
+        "cancel",
+        "app.cli.run",
+        "cancel",
+        "Stop a run of this machine: its programs are killed, and its `finally` still runs.",
+    ),
+    Deferred(
+        "report",
+        "app.cli.run",
+        "report",
+        "Print what a run did, step by step, as Markdown or JSON; without an id, the runs of this folder.",
+    ),
+    Deferred("graph", "app.cli.run", "graph", "Draw a workflow, or a run with how its steps ended."),
+    Deferred("receipt", "app.cli.run", "receipt_app", "Prove offline what a run did."),
+    Deferred("workflows", "app.cli.workflows", "app", "Store, list, show and delete workflows on a server."),
+    Deferred(
+        "executions",
+        "app.cli.executions",
+        "app",
+        "Start, follow, steer and fork executions of stored workflows, answer approvals, send signals.",
+    ),
+    Deferred(
+        "validate",
+        "app.cli.workflows",
+        "validate",
+        "Say whether a workflow is valid, or everything that is wrong in it with line, column and fix.",
+    ),
+    Deferred("schema", "app.cli.workflows", "schema", "Print the JSON Schema of workflow documents, for editors."),
+    Deferred(
+        "agents", "app.cli.agents", "app", "List and show the installed agents, and make a package for a new one."
+    ),
+    Deferred(
+        "routing", "app.cli.routing", "app", "Ask where a task would go, and measure how often the router is right."
+    ),
+    Deferred(
+        "evaluate",
+        "app.cli.evaluate",
+        "app",
+        "Evaluate an output that is there already; measure how far the judge agrees with people.",
+    ),
+    Deferred("evaluators", "app.cli.evaluators", "app", "List the evaluators of installed packages."),
+    Deferred(
+        "budgets", "app.cli.budgets", "app", "List, set and remove budgets; let a task go on that one has paused."
+    ),
+    Deferred(
+        "usage",
+        "app.cli.budgets",
+        "usage",
+        "Show the tokens, calls and dollars that tasks came to, by agent, by day or in all.",
+    ),
+    Deferred(
+        "doctor",
+        "app.cli.doctor",
+        "doctor",
+        "Check the configuration and everything the product depends on; say what to do about each failure.",
+    ),
+    Deferred(
+        "verify",
+        "app.cli.verify",
+        "verify",
+        "Check that no task in the store breaks a promise of the product; show those that do.",
+    ),
+    Deferred("api", "app.cli.processes", "api", "Run the API alone, in this process."),
+    Deferred("worker", "app.cli.processes", "worker", "Run one worker alone, in this process."),
+    Deferred(
+        "simulate",
+        "app.cli.simulate",
+        "simulate",
+        "Run the simulator of a model provider and a web search alone, in this process.",
+    ),
+    Deferred("version", "app.cli.version", "version", "Print the version."),
+)
+
+
+class Commands(LazyGroup):
+    """They are listed in this order."""
+
+    deferred = COMMANDS
+
 
 app = typer.Typer(
     name="orchestrate",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="A durable backend for AI agents: run the stack, give it tasks, look after it.",
 )
-app.add_typer(tasks.app, name="tasks")
-app.add_typer(agents.app, name="agents")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(evaluators.app, name="evaluators")
-app.add_typer(routing.app, name="routing")
-app.add_typer(workflows.app, name="workflows")
-app.command()(workflows.validate)
-app.command()(workflows.schema)
-for local in (run.run, run.resume, run.cancel, run.report, run.graph):
-    app.command()(local)
-app.add_typer(run.receipt_app, name="receipt")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(budgets.app, name="budgets")
-app.command()(budgets.usage)
-
-app.command()(simulate)
-
-ConcurrencyOption = Annotated[int | None, typer.Option(min=1, help="Jobs per worker. Default: WORKER_SLOTS.")]
 
 
 @app.callback()
@@ -63,121 +143,6 @@ def _options(
 ) -> None:
     if debug:
         os.environ["ORCHESTRATE_DEBUG"] = "1"
-
-
-@app.command()
-def up(
-    port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, help="Port of the API, 0 for a free one. Default: API_PORT, else 8000."),
-    ] = None,
-    data_dir: DataDirOption = None,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 1,
-    concurrency: ConcurrencyOption = None,
-    scenario: ScenarioOption = None,
-    seed: SeedOption = 0,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show every log line of every part.")] = False,
-) -> None:
-    """Run the whole stack until Ctrl-C; what is not configured by URL is embedded."""
-    settings = load_settings()
-    options = Options(
-        data_dir=data_dir or settings.data_dir,
-        port=settings.api_port if port is None else port,
-        workers=workers,
-        concurrency=concurrency,
-        simulation=simulation_of(scenario, seed) if scenario else None,
-    )
-    raise typer.Exit(asyncio.run(run_stack(options, settings, console=out, verbose=verbose)))
-
-
-@app.command()
-def demo(scenario: ScenarioOption = None, seed: SeedOption = 0) -> None:
-    """Start a throw-away stack with the simulator, run three tasks, show the results, stop."""
-    simulation = simulation_of(scenario, seed) if scenario else None
-    raise typer.Exit(asyncio.run(run_demo(out, simulation=simulation)))
-
-
-@app.command()
-def api(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: API_HOST.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port, 0 for a free one. Default: API_PORT.")
-    ] = None,
-) -> None:
-    """Run the API alone, in this process."""
-    _become("app.main", API_HOST=host, API_PORT=port)
-
-
-@app.command()
-def worker(concurrency: ConcurrencyOption = None) -> None:
-    """Run one worker alone, in this process."""
-    _become("worker", WORKER_SLOTS=concurrency)
-
-
-@app.command()
-def doctor(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Check the configuration and everything the product depends on; say what to do about each failure."""
-    checks = asyncio.run(examine(data_dir))
-    print_checks(out, checks, as_json=as_json)
-    raise typer.Exit(ExitCode.FAILED if any(check.failed for check in checks) else ExitCode.OK)
-
-
-@app.command()
-def verify(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
-    """Check that no task in the store breaks a promise of the product; show those that do."""
-    report = asyncio.run(verify_store(data_dir))
-    print_report(out, report, as_json=as_json)
-    raise typer.Exit(ExitCode.OK if report.ok else ExitCode.FAILED)
-
-
-@app.command()
-def task(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to do, in plain words; - reads standard input.")],
-    agent: Annotated[str | None, typer.Option(help="Skip the routing and give it to this agent.")] = None,
-    session: Annotated[str | None, typer.Option(help="Go on with this session.")] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=VALUE", help="Typed input, repeatable: NAME=@FILE and @FILE.json too."),
-    ] = None,
-    evaluation: EvaluationOption = None,
-    budget: Annotated[
-        list[str] | None, typer.Option(metavar="LIMIT", help="Hard limit of this task, as usd=0.05; can be repeated.")
-    ] = None,
-    may_ask: Annotated[
-        bool, typer.Option("--ask", help="Wait for you instead of failing, at a limit or when no agent clearly fits.")
-    ] = False,
-    server: ServerOption = None,
-    api_key: KeyOption = None,
-    data_dir: DataDirOption = None,
-    as_json: JsonOption = False,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Stop waiting after so many seconds.")] = None,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for the end, or print the id.")] = True,
-) -> None:
-    """Submit a task, follow it and print the result."""
-    wanted = read_evaluation(evaluation) if evaluation else None
-    limits = budgets.limits_of(budget or ())
-    if limits and may_ask:
-        limits["on_exceeded"] = "ask"
-    typed = read_input(given or ())
-    submission = Submission(text_or_stdin(text), agent, session, typed, wanted, limits, clarify=may_ask)
-    manner = Manner(follow=follow, as_json=as_json, timeout=timeout)
-    raise typer.Exit(run_task(Address(server, api_key, data_dir), submission, manner))
-
-
-app.command()(replay)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    out.print(VERSION, markup=False)
-
-
-def _become(module: str, **variables: object) -> NoReturn:
-    """Replace this process, so that signals and exit codes are the part's own."""
-    given = {name: str(value) for name, value in variables.items() if value is not None}
-    environment = with_source({**os.environ, **given})
-    os.execve(sys.executable, [sys.executable, "-m", module], environment)  # noqa: S606 - an argv list, no shell
 
 
 def main() -> None:

@@ -1,13 +1,10 @@
 """A task for people: what was decided, the answer with its sources, and what it cost."""
 
-import json
+import importlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
-from rich.console import Console
-from rich.markdown import Markdown
-from rich.syntax import Syntax
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from app.agents.markdown import summarize
@@ -18,10 +15,6 @@ from app.cli.verdict import print_verdict
 _WIDE = 200
 _COLUMNS = "{:36}  {:17} {:18} {:11}  {}"
 _STYLES = {"completed": "green", "failed": "red", "cancelled": "yellow", "awaiting_approval": "yellow"}
-
-
-def print_json(console: Console, value: Any) -> None:
-    console.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False)
 
 
 def print_task(console: Console, task: Json) -> None:
@@ -178,13 +171,13 @@ def _print_result(console: Console, result: Json) -> None:
         console.print(Text(f"  [{number}] {clean(citation.get('title'))} - {clean(citation.get('url'))}"))
 
 
-def _body(console: Console, body: str, language: object) -> Text | Syntax | Markdown:
+def _body(console: Console, body: str, language: object) -> RenderableType:
     """As it is; on a terminal with what it means made visible."""
     if not console.is_terminal:
         return Text(body)
-    if language and "```" not in body:
-        return Syntax(body, str(language), background_color="default", word_wrap=True)
-    return Markdown(body, code_theme="ansi_dark")
+    # Loaded only here: what reads Markdown and code costs a command that prints a list a tenth of its start.
+    shown: RenderableType = importlib.import_module("app.cli.markup").shown(body, language)
+    return shown
 
 
 def _line(console: Console, name: str, value: object) -> None:

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from app.agents.prompt import replace_prompts, unknown_replacements
-from app.cli.address import Address, settings_of
+from app.cli.address import Address
 from app.cli.exit_codes import ExitCode
-from app.cli.rendering import print_json
+from app.cli.installation import settings_of
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
 from app.cli.server import Server
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
-from app.cli.terminal import clean, err, out
+from app.cli.terminal import clean, err, out, print_json
 from app.devstack.manifest import Manifest
 from app.errors import Invalid
 from app.llm.usage import ModelRole
@@ -80,13 +80,13 @@ def replay(
 
 async def _fetch(address: Address, task_id: str) -> list[Recording]:
     async with address.connect() as server:
-        listed = (await server.list_recordings(task_id)).get("items") or []
+        listed = (await server.get("tasks", task_id, "recordings")).get("items") or []
         return [await _recording(server, task_id, str(one["sha256"])) for one in listed]
 
 
 async def _recording(server: Server, task_id: str, sha256: str) -> Recording:
     try:
-        return Recording.model_validate(await server.get_recording(task_id, sha256))
+        return Recording.model_validate(await server.get("tasks", task_id, "recordings", sha256))
     except ValidationError as error:
         raise RecordingUnreadable("the server's recording is not one that this version can read") from error
 

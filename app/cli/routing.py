@@ -13,15 +13,16 @@ from rich.text import Text
 
 from app.agents.accuracy import Accuracy
 from app.agents.registry import build_registry
-from app.cli.address import Address, settings_of
+from app.cli.address import Address
+from app.cli.asking import ask
 from app.cli.exit_codes import ExitCode
-from app.cli.rendering import print_json
+from app.cli.installation import settings_of
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption
 from app.cli.routing_cases import read_cases
 from app.cli.server import Json
 from app.cli.task import text_or_stdin
 from app.cli.task_input import read_input
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, ask
-from app.cli.terminal import clean, err, out
+from app.cli.terminal import clean, err, out, print_json
 from app.devstack.manifest import Manifest
 from app.ids import new_id
 from app.observability.logging import configure_logging
@@ -45,7 +46,10 @@ def show(
     """Ask where a task would go, and why, without doing it."""
     optional = {"session_id": session, "input": read_input(given or ())}
     body = {"task": text_or_stdin(text)} | {name: value for name, value in optional.items() if value}
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.route(body, idempotency_key=new_id()))
+    answer = ask(
+        Address(server, api_key, data_dir),
+        lambda asked: asked.post("agent", "route", body=body, idempotency_key=new_id()),
+    )
     if as_json:
         print_json(out, answer)
     else:

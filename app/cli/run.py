@@ -11,24 +11,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from app.cli.address import Address
 from app.cli.exit_codes import ExitCode
 from app.cli.interruption import Interrupted, run_interruptibly
-from app.cli.rendering import print_json
+from app.cli.options import DataDirOption, JsonOption, KeyOption
 from app.cli.run_people import people_of
+from app.cli.run_remote import cancel_there, fork_there, graph_there, report_there, resume_there, run_there
 from app.cli.run_view import RunView, outputs_as_text, tree_of
 from app.cli.task_input import read_input
-from app.cli.tasks import DataDirOption, JsonOption
-from app.cli.terminal import clean, err, out
+from app.cli.terminal import clean, err, out, print_json
 from app.cli.workflow_files import load_file
+from app.errors import Invalid
 from app.ids import is_id
 from app.settings import load_settings
+from app.workflows.diagram.boxes import RUNNING, WAITING
+from app.workflows.diagram.mermaid import mermaid_of
+from app.workflows.diagram.svg import svg_of
 from app.workflows.handover import checked_inputs
 from app.workflows.language.loading import Definition
-from app.workflows.local.drawing import mermaid_of
 from app.workflows.local.evidence import Evidence, Ref
-from app.workflows.local.history import History, RunStatus
+from app.workflows.local.history import History, RunStatus, StepRecord
 from app.workflows.local.journal import read_journal
-from app.workflows.local.receipts import verify_evidence
+from app.workflows.local.receipts import verify_evidence, verify_receipt
 from app.workflows.local.reporting import as_markdown, report_of
 from app.workflows.local.runs import folder_of
 from app.workflows.plan import Plan
@@ -65,8 +69,14 @@ AcceptOption = Annotated[
 ]
 
 
+ServerOption = Annotated[
+    str | None, typer.Option("--server", help="On this server's workers, and not in this process.")
+]
+
+
 class GraphFormat(StrEnum):
     MERMAID = "mermaid"
+    SVG = "svg"
     TERMINAL = "terminal"
 
 
@@ -81,6 +91,8 @@ def run(
     event: EventOption = None,
     watch: WatchOption = None,
     concurrency: ConcurrencyOption = 8,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -89,6 +101,9 @@ def run(
     Evidence is kept under .orchestrate/runs. Exit codes: 0 succeeded, 1 failed, 2 wrong usage or an invalid workflow,
     3 cancelled, 7 somebody's answer is needed (resume it with --approve or --event), 130 Ctrl-C (resume it).
     """
+    if server is not None:
+        _refuse_local(dry_run=dry_run, approve=approve, event=event)
+        raise typer.Exit(run_there(Address(server, api_key), file, read_input(given or ()), as_json=as_json))
     definition = load_file(file)
     inputs = checked_inputs(definition.workflow, read_input(given or ()))
     if dry_run:
@@ -110,10 +125,19 @@ def resume(
     event: EventOption = None,
     watch: WatchOption = None,
     concurrency: ConcurrencyOption = 8,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Go on with a run that was interrupted or waits; what has ended is not done again. Exit codes as of `run`."""
+    if server is not None:
+        address = Address(server, api_key)
+        if from_step is not None:
+            code = fork_there(address, execution_id, from_step, accepts_changes=accept_changes, as_json=as_json)
+        else:
+            code = resume_there(address, execution_id, approve or (), event or (), as_json=as_json)
+        raise typer.Exit(code)
     history = History.of(read_journal(Evidence(folder_of(_root(data_dir), execution_id)).events))
     definition = load_file(str(history.created["source"]))
     session = _session(definition.plan, approve, event, watch, concurrency, data_dir)
@@ -125,8 +149,13 @@ def resume(
     _finish(work, session.view, as_json=as_json)
 
 
-def cancel(execution_id: RunId, data_dir: DataDirOption = None) -> None:
+def cancel(
+    execution_id: RunId, server: ServerOption = None, api_key: KeyOption = None, data_dir: DataDirOption = None
+) -> None:
     """Stop a run of this machine: its programs are killed, and its `finally` still runs."""
+    if server is not None:
+        cancel_there(Address(server, api_key), execution_id)
+        return
     has_ended = importlib.import_module("app.cli.run_session").cancel_run(_root(data_dir), execution_id)
     told = "is cancelled" if has_ended else "is asked to stop"
     err.print(Text(clean(f"run {execution_id} {told}"), style="dim"))
@@ -136,10 +165,15 @@ def report(
     execution_id: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="The run's id; without one, list all.")
     ] = None,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what a run did, step by step, as Markdown or JSON; without an id, the runs of this folder."""
+    if server is not None:
+        report_there(Address(server, api_key), execution_id, as_json=as_json)
+        return
     root = _root(data_dir)
     if execution_id is None:
         _print_runs(root, as_json=as_json)
@@ -153,10 +187,15 @@ def report(
 
 def graph(
     target: Annotated[str, typer.Argument(metavar="FILE|ID", help="A workflow, or a run to draw with its results.")],
-    form: Annotated[GraphFormat, typer.Option("--format", help="Mermaid, or a tree.")] = GraphFormat.MERMAID,
+    form: Annotated[GraphFormat, typer.Option("--format", help="Mermaid, a picture, or a tree.")] = GraphFormat.MERMAID,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Draw a workflow, or a run with how its steps ended."""
+    if server is not None:
+        graph_there(Address(server, api_key), target, form.value)
+        return
     history = None
     if is_id(target):
         history = History.of(read_journal(Evidence(folder_of(_root(data_dir), target)).events))
@@ -164,19 +203,28 @@ def graph(
     if form is GraphFormat.TERMINAL:
         out.print(tree_of(plan, history))
         return
-    ends = {path: step.end for path, step in history.steps.items() if step.end} if history else {}
-    out.print(Text(clean(mermaid_of(plan, ends))), end="")
+    states = {path: _state(step) for path, step in history.steps.items()} if history else {}
+    draw = svg_of if form is GraphFormat.SVG else mermaid_of
+    out.print(Text(clean(draw(plan, states))), end="")
 
 
 @receipt_app.command()
 def verify(
-    target: Annotated[str, typer.Argument(metavar="DIR|ID", help="The folder of a run, or its id.")],
+    target: Annotated[
+        str, typer.Argument(metavar="DIR|ID|FILE", help="A run's folder or id, or the saved receipt of an execution.")
+    ],
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that the evidence of a run is what was written when it ran. Exit code 1 when it is not."""
-    folder = folder_of(_root(data_dir), target) if is_id(target) else Path(target)
-    found = asyncio.run(verify_evidence(folder))
+    """Check offline that evidence is what was written when it ran. Exit code 1 when it is not.
+
+    A server gives the receipt of an execution at `GET /v1/executions/{id}/receipt`.
+    """
+    if Path(target).is_file():
+        found = verify_receipt(Path(target))
+    else:
+        folder = folder_of(_root(data_dir), target) if is_id(target) else Path(target)
+        found = asyncio.run(verify_evidence(folder))
     if as_json:
         print_json(out, {"ok": found.ok, "events": found.events, "values": found.checked, "problems": found.problems})
     elif found.ok:
@@ -184,6 +232,17 @@ def verify(
     for problem in () if as_json else found.problems:
         out.print(Text(clean(problem), style="red"))
     raise typer.Exit(ExitCode.OK if found.ok else ExitCode.FAILED)
+
+
+def _refuse_local(*, dry_run: bool, approve: list[str] | None, event: list[str] | None) -> None:
+    if dry_run:
+        raise Invalid("--dry-run asks no server: `orchestrate validate FILE --server URL` does")
+    if approve or event:
+        raise Invalid("--approve and --event come later with a server: orchestrate resume ID --server URL --approve …")
+
+
+def _state(step: StepRecord) -> str:
+    return step.end or (WAITING if step.waits_for else RUNNING)
 
 
 def _root(data_dir: Path | None) -> Path:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from app.agents.metering import Meter
-from app.cli.address import settings_of
+from app.agents.registry import build_registry
+from app.cli.installation import settings_of
+from app.cli.run_people import me
 from app.cli.run_view import RunView
 from app.clock import utc_now
 from app.devstack.child import tethered
@@ -20,21 +22,22 @@ from app.devstack.reaper import Reaper
 from app.devstack.simulated import lacks_model, simulated
 from app.errors import Conflict, Invalid
 from app.ids import new_id
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from app.workflows.handover import checked_inputs
 from app.workflows.language.expressions import Expressions
 from app.workflows.language.loading import Definition
 from app.workflows.local.agents import Agents, Equipment
-from app.workflows.local.commands import Guard
+from app.workflows.local.checking import check_answers, check_effects
 from app.workflows.local.evidence import Evidence
 from app.workflows.local.history import RunStatus
-from app.workflows.local.masking import SHORTEST_SECRET
 from app.workflows.local.people import People
-from app.workflows.local.places import steps_in
 from app.workflows.local.runner import Means, Runner
 from app.workflows.local.runs import Beginning, OpenRun, RunChanged, folder_of
 from app.workflows.local.steps import Steps, Surroundings
+from app.workflows.places import steps_in
 from app.workflows.plan import Plan
+from app.workflows.steps.commands import Guard
+from app.workflows.steps.masking import SHORTEST_SECRET
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class RunOver(Conflict):
 
 async def run_new(session: Session, definition: Definition, source: str, inputs: Mapping[str, Any]) -> Finished:
     """``inputs`` are checked. Raises `Invalid` for secrets that are not set."""
-    check_secrets(definition.plan)
+    check_plan(definition.plan, session.people)
     beginning = _beginning(definition, source, inputs)
     with _locked(session.root / beginning.execution_id) as opened:
         opened.watch = session.view.watch
@@ -79,7 +82,7 @@ async def run_new(session: Session, definition: Definition, source: str, inputs:
 
 async def run_on(session: Session, definition: Definition, execution_id: str, *, accepts_changes: bool) -> Finished:
     """Raises `RunNotFound`, `RunBusy`, `RunOver`, and `RunChanged` with nothing written."""
-    check_secrets(definition.plan)
+    check_plan(definition.plan, session.people)
     with _locked(folder_of(session.root, execution_id)) as opened:
         history = opened.history
         if history.status.is_final:
@@ -88,7 +91,7 @@ async def run_on(session: Session, definition: Definition, execution_id: str, *,
         check_digest(history.digest, definition.digest, accepts_changes=accepts_changes)
         opened.watch = session.view.watch
         inputs = checked_inputs(definition.workflow, await opened.inputs())
-        opened.note("run.resumed", digest=definition.digest)
+        opened.resume(definition.digest, definition.as_json())
         return await _carry_out(session, definition.plan, opened, inputs)
 
 
@@ -96,7 +99,7 @@ async def run_fork(
     session: Session, definition: Definition, execution_id: str, step: str, *, accepts_changes: bool
 ) -> Finished:
     """A new run that takes over the outputs of steps before ``step``. Raises as `run_on` does."""
-    check_secrets(definition.plan)
+    check_plan(definition.plan, session.people)
     if step not in definition.workflow.steps:
         raise Invalid(f"--from {step}: the workflow has {', '.join(definition.workflow.steps)}")
     parent = Evidence(folder_of(session.root, execution_id))
@@ -122,6 +125,15 @@ def check_digest(recorded: str, digest: str, *, accepts_changes: bool) -> None:
             recorded=recorded,
             digest=digest,
         )
+
+
+def check_plan(plan: Plan, people: People) -> None:
+    """Raises `Invalid` for what would keep it from being run here."""
+    check_secrets(plan)
+    check_answers(plan, people.approvals, me=me())
+    if any(step.agent for step in steps_in(plan)):
+        settings = load_settings()
+        check_effects(plan, build_registry(settings), settings.mcp_servers)
 
 
 def check_secrets(plan: Plan) -> None:
@@ -156,18 +168,8 @@ def _beginning(
     definition: Definition, source: str, inputs: Mapping[str, Any], forked_from: Mapping[str, Any] | None = None
 ) -> Beginning:
     return Beginning(
-        new_id(), definition.workflow.name, definition.digest, source, inputs, _as_json(definition), forked_from
+        new_id(), definition.workflow.name, definition.digest, source, inputs, definition.as_json(), forked_from
     )
-
-
-def _as_json(definition: Definition) -> dict[str, Any]:
-    return {
-        "source": definition.source,
-        "digest": definition.digest,
-        "document": definition.document,
-        "source_text": definition.source_text,
-        "parts": {name: _as_json(part) for name, part in definition.parts.items()},
-    }
 
 
 @contextmanager

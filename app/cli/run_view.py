@@ -11,10 +11,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from app.cli.terminal import clean
-from app.workflows.local.drawing import label_of
+from app.workflows.chain import Event
+from app.workflows.diagram.boxes import label_of
 from app.workflows.local.history import History, StepRecord
-from app.workflows.local.journal import Event
-from app.workflows.local.places import scopes_of, was_entered
+from app.workflows.places import scopes_of, was_entered
 from app.workflows.plan import Node, Plan, Scope
 from app.workflows.run import ENDING
 

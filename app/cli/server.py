@@ -1,6 +1,6 @@
-"""The HTTP API as the commands use it: one method per call, problems as errors with a way out."""
+"""The HTTP API as the commands use it: a path by its segments, problems as errors with a way out."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -11,7 +11,6 @@ from httpx_sse import ServerSentEvent, SSEError, aconnect_sse
 from app.errors import Invalid, OrchestratorError, Unavailable
 
 Json = dict[str, Any]
-_WORKFLOWS = "/v1/workflows"
 _CONNECT_SECONDS = 5.0
 # The server sends a comment every 15 s; three missing ones mean that the connection is dead.
 _READ_SECONDS = 45.0
@@ -64,119 +63,44 @@ class Server:
     ) -> None:
         await self._client.aclose()
 
-    async def submit(self, body: Json, *, idempotency_key: str) -> Json:
-        headers = {"Idempotency-Key": idempotency_key}
-        return await self._call("POST", "/v1/agent/execute", json=body, headers=headers)
+    async def get(self, *path: str, **query: str | int | None) -> Json:
+        """What is at `/v1/` and these segments; of the query what is None or empty is left out."""
+        given = {name: value for name, value in query.items() if value not in (None, "")}
+        return await self._call("GET", path, params=given)
 
-    async def route(self, body: Json, *, idempotency_key: str) -> Json:
-        headers = {"Idempotency-Key": idempotency_key}
-        return await self._call("POST", "/v1/agent/route", json=body, headers=headers)
+    async def post(
+        self,
+        *path: str,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Json:
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return await self._call("POST", path, json=body, params=query or {}, headers=headers)
 
-    async def clarify(self, task_id: str, body: Json) -> Json:
-        return await self._call("POST", _path(task_id, "/clarify"), json=body)
-
-    async def review(self, task_id: str, body: Json) -> Json:
-        return await self._call("POST", _path(task_id, "/review"), json=body)
-
-    async def get_task(self, task_id: str, *, wait: int = 0) -> Json:
-        return await self._call("GET", _path(task_id), params={"wait": wait} if wait else {})
-
-    async def list_tasks(self, filters: Mapping[str, str | int]) -> Json:
-        return await self._call("GET", "/v1/tasks", params=dict(filters))
-
-    async def cancel(self, task_id: str) -> Json:
-        return await self._call("POST", _path(task_id, "/cancel"))
-
-    async def retry(self, task_id: str) -> Json:
-        return await self._call("POST", _path(task_id, "/retry"))
-
-    async def why(self, task_id: str) -> Json:
-        return await self._call("GET", _path(task_id, "/why"))
-
-    async def list_artifacts(self, task_id: str) -> Json:
-        return await self._call("GET", _path(task_id, "/artifacts"))
-
-    async def download_artifact(self, task_id: str, sha256: str) -> bytes:
-        return (await self._answer("GET", _path(task_id, f"/artifacts/{quote(sha256, safe='')}"))).content
-
-    async def list_effects(self, task_id: str) -> Json:
-        return await self._call("GET", _path(task_id, "/effects"))
-
-    async def resolve_effect(self, task_id: str, key: str, *, happened: bool) -> Json:
-        path = _path(task_id, f"/effects/{quote(key, safe='')}/resolve")
-        return await self._call("POST", path, json={"happened": happened})
-
-    async def list_dead_letters(self, filters: Mapping[str, str | int]) -> Json:
-        return await self._call("GET", "/v1/dead-letters", params=dict(filters))
-
-    async def get_dead_letter(self, task_id: str) -> Json:
-        return await self._call("GET", _dead_letter_path(task_id))
-
-    async def redrive(self, task_id: str) -> Json:
-        return await self._call("POST", _dead_letter_path(task_id, "/redrive"))
-
-    async def redrive_many(self, body: Json) -> Json:
-        return await self._call("POST", "/v1/dead-letters/redrive", json=body)
-
-    async def list_recordings(self, task_id: str) -> Json:
-        return await self._call("GET", _path(task_id, "/recordings"))
-
-    async def get_recording(self, task_id: str, sha256: str) -> Json:
-        return await self._call("GET", _path(task_id, f"/recordings/{quote(sha256, safe='')}"))
-
-    async def list_sessions(self, filters: Mapping[str, str | int]) -> Json:
-        return await self._call("GET", "/v1/sessions", params=dict(filters))
-
-    async def get_session(self, session_id: str) -> Json:
-        return await self._call("GET", _session_path(session_id))
-
-    async def delete_session(self, session_id: str) -> Json:
-        return await self._call("DELETE", _session_path(session_id))
-
-    async def raise_budget(self, task_id: str, body: Json) -> Json:
-        return await self._call("POST", _path(task_id, "/budget"), json=body)
-
-    async def list_budgets(self) -> Json:
-        return await self._call("GET", "/v1/budgets")
-
-    async def put_budget(self, scope: str, name: str, body: Json) -> Json:
-        return await self._call("PUT", _budget_path(scope, name), json=body)
-
-    async def delete_budget(self, scope: str, name: str) -> Json:
-        return await self._call("DELETE", _budget_path(scope, name))
-
-    async def validate_workflow(self, text: str, media_type: str) -> Json:
-        headers = {"Content-Type": media_type}
-        return await self._call("POST", f"{_WORKFLOWS}/validate", content=text.encode(), headers=headers)
-
-    async def put_workflow(self, text: str, media_type: str, *, expected: str | None = None) -> Json:
-        """The version that the text is now; ``expected`` is the digest that must be the current one."""
+    async def post_text(self, *path: str, text: str, media_type: str, expected: str | None = None) -> Json:
+        """``expected`` is the digest that must be the current one."""
         condition = {"If-Match": f'"{expected}"'} if expected else {}
         headers = {"Content-Type": media_type, **condition}
-        return await self._call("POST", _WORKFLOWS, content=text.encode(), headers=headers)
+        return await self._call("POST", path, content=text.encode(), headers=headers)
 
-    async def list_workflows(self, filters: Mapping[str, str | int]) -> Json:
-        return await self._call("GET", _WORKFLOWS, params=dict(filters))
+    async def put(self, *path: str, body: Json) -> Json:
+        return await self._call("PUT", path, json=body)
 
-    async def get_workflow(self, reference: str, *, digest: str | None = None) -> Json:
-        return await self._call("GET", _workflow_path(reference), params={"version": digest} if digest else {})
+    async def delete(self, *path: str) -> Json:
+        return await self._call("DELETE", path)
 
-    async def delete_workflow(self, reference: str) -> Json:
-        return await self._call("DELETE", _workflow_path(reference))
+    async def download(self, *path: str, **query: str) -> bytes:
+        return (await self._answer("GET", path, params=query)).content
 
-    async def usage(self, filters: Mapping[str, str]) -> Json:
-        return await self._call("GET", "/v1/usage", params=dict(filters))
-
-    async def events(
-        self, task_id: str, *, after: str = "", live: bool = True
-    ) -> AsyncGenerator[ServerSentEvent, None]:
-        """The task's events after the one with that id, with or without the `live` ones.
+    async def events(self, *path: str, after: str = "", live: bool = True) -> AsyncGenerator[ServerSentEvent, None]:
+        """The events of what is there, after the one with that id, with or without the `live` ones.
 
         Raises `httpx.TransportError` when the connection breaks and `NoEventStream` when the answer is something else.
         """
         headers = {"Last-Event-ID": after} if after else {}
-        path, params = _path(task_id, "/events"), {} if live else {"live": "false"}
-        async with aconnect_sse(self._client, "GET", path, params=params, headers=headers) as source:
+        url, params = _url((*path, "events")), {} if live else {"live": "false"}
+        async with aconnect_sse(self._client, "GET", url, params=params, headers=headers) as source:
             if source.response.is_error:
                 await source.response.aread()
                 raise (
@@ -190,13 +114,13 @@ class Server:
             except SSEError as error:
                 raise NoEventStream(str(error)) from error
 
-    async def _call(self, method: str, path: str, **options: Any) -> Json:
+    async def _call(self, method: str, path: Sequence[str], **options: Any) -> Json:
         response = await self._answer(method, path, **options)
         return {} if response.status_code == 204 else _object(response)
 
-    async def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _answer(self, method: str, path: Sequence[str], **options: Any) -> httpx.Response:
         try:
-            response = await self._client.request(method, path, **options)
+            response = await self._client.request(method, _url(path), **options)
         except httpx.TransportError as error:
             raise unreachable(self.url, error) from error
         if response.is_error:
@@ -218,24 +142,9 @@ def checked_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _path(task_id: str, rest: str = "") -> str:
-    return f"/v1/tasks/{quote(task_id, safe='')}{rest}"
-
-
-def _dead_letter_path(task_id: str, rest: str = "") -> str:
-    return f"/v1/dead-letters/{quote(task_id, safe='')}{rest}"
-
-
-def _session_path(session_id: str) -> str:
-    return f"/v1/sessions/{quote(session_id, safe='')}"
-
-
-def _budget_path(scope: str, name: str) -> str:
-    return f"/v1/budgets/{quote(scope, safe='')}/{quote(name, safe='')}"
-
-
-def _workflow_path(reference: str) -> str:
-    return f"{_WORKFLOWS}/{quote(reference, safe='')}"
+def _url(path: Sequence[str]) -> str:
+    """No segment can leave its place."""
+    return "/v1/" + "/".join(quote(segment, safe="") for segment in path)
 
 
 def _object(response: httpx.Response) -> Json:

@@ -6,9 +6,10 @@ import typer
 from rich.text import Text
 
 from app.cli.address import Address
-from app.cli.rendering import print_json, print_session, print_sessions
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, ask
-from app.cli.terminal import clean, err, out
+from app.cli.asking import ask, print_found, print_page
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption
+from app.cli.rendering import print_session, print_sessions
+from app.cli.terminal import clean, out
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete sessions, which later tasks are told of.")
 
@@ -24,14 +25,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List the sessions that somebody named or went on with, newest activity first."""
-    page = ask(Address(server, api_key, data_dir), lambda asked: asked.list_sessions({"page_size": limit}))
-    if as_json:
-        print_json(out, page)
-        return
-    items = page.get("items") or []
-    print_sessions(out, items)
-    total = (page.get("meta") or {}).get("total_items", len(items))
-    err.print(Text(f"{len(items)} of {total}", style="dim"))
+    page = ask(Address(server, api_key, data_dir), lambda asked: asked.get("sessions", page_size=limit))
+    print_page(page, print_sessions, as_json=as_json)
 
 
 @app.command()
@@ -43,11 +38,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a session's tasks come to, and when it expires."""
-    session = ask(Address(server, api_key, data_dir), lambda asked: asked.get_session(session_id))
-    if as_json:
-        print_json(out, session)
-    else:
-        print_session(out, session)
+    session = ask(Address(server, api_key, data_dir), lambda asked: asked.get("sessions", session_id))
+    print_found(session, print_session, as_json=as_json)
 
 
 @app.command()
@@ -58,5 +50,5 @@ def delete(
     data_dir: DataDirOption = None,
 ) -> None:
     """Delete a session's messages and memory; its tasks stay, and no later task is told of them."""
-    ask(Address(server, api_key, data_dir), lambda asked: asked.delete_session(session_id))
+    ask(Address(server, api_key, data_dir), lambda asked: asked.delete("sessions", session_id))
     out.print(Text(clean(f"{session_id} is deleted")))

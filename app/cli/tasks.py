@@ -1,8 +1,7 @@
 """`orchestrate tasks`: list, show, cancel, retry, review, what a task made or did outside, and why it waits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,44 +9,17 @@ import typer
 from rich.text import Text
 
 from app.cli.address import Address
-from app.cli.rendering import print_effects, print_json, print_task, print_tasks
-from app.cli.server import Json, Server
-from app.cli.terminal import clean, err, out
+from app.cli.asking import ask, print_answer, print_found, print_page
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
+from app.cli.rendering import print_effects, print_task, print_tasks
+from app.cli.server import Json
+from app.cli.terminal import clean, err, out, print_json
 from app.errors import Invalid
 
 app = typer.Typer(
     no_args_is_help=True,
     help="List, show, cancel and retry tasks, download what they made, ask why one waits or what it did outside.",
 )
-
-ServerOption = Annotated[str | None, typer.Option("--server", help="URL of the API. Variable: ORCHESTRATE_URL.")]
-KeyOption = Annotated[str | None, typer.Option("--api-key", help="API key. Variable: ORCHESTRATE_API_KEY.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON only.")]
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Folder of the running stack. Default: DATA_DIR, else .orchestrate.")
-]
-TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    status: str | None
-    agent_type: str | None
-    session_id: str | None
-    page_size: int
-
-    @property
-    def query(self) -> dict[str, str | int]:
-        pairs = {name: getattr(self, name) for name in self.__slots__}
-        return {name: value for name, value in pairs.items() if value}
-
-
-def ask(address: Address, question: Callable[[Server], Awaitable[Json]]) -> Json:
-    async def asked() -> Json:
-        async with address.connect() as server:
-            return await question(server)
-
-    return asyncio.run(asked())
 
 
 @app.command("list")
@@ -62,15 +34,11 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List tasks, newest first."""
-    filters = Filters(status, agent_type, session, limit)
-    page = ask(Address(server, api_key, data_dir), lambda asked: asked.list_tasks(filters.query))
-    if as_json:
-        print_json(out, page)
-        return
-    items = page.get("items") or []
-    print_tasks(out, items)
-    total = (page.get("meta") or {}).get("total_items", len(items))
-    err.print(Text(f"{len(items)} of {total}", style="dim"))
+    page = ask(
+        Address(server, api_key, data_dir),
+        lambda asked: asked.get("tasks", status=status, agent_type=agent_type, session_id=session, page_size=limit),
+    )
+    print_page(page, print_tasks, as_json=as_json)
 
 
 @app.command()
@@ -82,11 +50,8 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one task with its result, cost and routing reason."""
-    task = ask(Address(server, api_key, data_dir), lambda asked: asked.get_task(task_id))
-    if as_json:
-        print_json(out, task)
-    else:
-        print_task(out, task)
+    task = ask(Address(server, api_key, data_dir), lambda asked: asked.get("tasks", task_id))
+    print_found(task, print_task, as_json=as_json)
 
 
 @app.command()
@@ -98,8 +63,8 @@ def cancel(
     as_json: JsonOption = False,
 ) -> None:
     """Cancel a task that has not ended; one that is being worked on stops within about a second."""
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.cancel(task_id))
-    _print_answer(answer, as_json=as_json, otherwise=f"cancellation of {task_id} asked for")
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.post("tasks", task_id, "cancel"))
+    print_answer(answer, as_json=as_json, otherwise=f"cancellation of {task_id} asked for")
 
 
 @app.command()
@@ -111,8 +76,8 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Queue a failed or cancelled task again."""
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.retry(task_id))
-    _print_answer(answer, as_json=as_json, otherwise=f"{task_id} is queued again")
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.post("tasks", task_id, "retry"))
+    print_answer(answer, as_json=as_json, otherwise=f"{task_id} is queued again")
 
 
 @app.command()
@@ -129,8 +94,8 @@ def clarify(
     if (agent is None) == (text is None):
         raise Invalid("give either --agent or --text")
     body: Json = {"agent": agent} if agent is not None else {"text": text}
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.clarify(task_id, body))
-    _print_answer(answer, as_json=as_json, otherwise=f"{task_id} goes on")
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.post("tasks", task_id, "clarify", body=body))
+    print_answer(answer, as_json=as_json, otherwise=f"{task_id} goes on")
 
 
 @app.command()
@@ -147,8 +112,8 @@ def review(
     if accept is None:
         raise Invalid("give either --accept or --reject")
     body: Json = {"decision": "accept" if accept else "reject", "comment": comment}
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.review(task_id, body))
-    _print_answer(answer, as_json=as_json, otherwise=f"{task_id} goes on")
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.post("tasks", task_id, "review", body=body))
+    print_answer(answer, as_json=as_json, otherwise=f"{task_id} goes on")
 
 
 @app.command()
@@ -160,8 +125,8 @@ def why(
     as_json: JsonOption = False,
 ) -> None:
     """Say in plain words what a task waits for."""
-    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.why(task_id))
-    _print_answer(answer, as_json=as_json, otherwise="the server gave no reason; see --json")
+    answer = ask(Address(server, api_key, data_dir), lambda asked: asked.get("tasks", task_id, "why"))
+    print_answer(answer, as_json=as_json, otherwise="the server gave no reason; see --json")
 
 
 @app.command()
@@ -177,7 +142,7 @@ def artifacts(
 ) -> None:
     """List the files of a task's result, such as charts, or download them."""
     address = Address(server, api_key, data_dir)
-    found = ask(address, lambda asked: asked.list_artifacts(task_id))
+    found = ask(address, lambda asked: asked.get("tasks", task_id, "artifacts"))
     items = found.get("items") or ()
     if save is not None:
         _save(items, asyncio.run(_download(address, task_id, items)), save)
@@ -197,7 +162,7 @@ def _print_artifacts(items: Iterable[Json], save: Path | None) -> None:
 
 async def _download(address: Address, task_id: str, items: Iterable[Json]) -> list[bytes]:
     async with address.connect() as server:
-        return [await server.download_artifact(task_id, str(artifact.get("sha256"))) for artifact in items]
+        return [await server.download("tasks", task_id, "artifacts", str(artifact.get("sha256"))) for artifact in items]
 
 
 def _save(items: Iterable[Json], contents: Iterable[bytes], folder: Path) -> None:
@@ -233,19 +198,12 @@ def effects(
     if (resolve is None) != (happened is None):
         raise Invalid("give --resolve KEY together with --happened or --not-happened")
     if resolve is not None and happened is not None:
-        answer = ask(address, lambda asked: asked.resolve_effect(task_id, resolve, happened=happened))
-        _print_answer(answer, as_json=as_json, otherwise=f"noted; now: orchestrate tasks retry {task_id}")
+        path, body = ("tasks", task_id, "effects", resolve, "resolve"), {"happened": happened}
+        answer = ask(address, lambda asked: asked.post(*path, body=body))
+        print_answer(answer, as_json=as_json, otherwise=f"noted; now: orchestrate tasks retry {task_id}")
         return
-    found = ask(address, lambda asked: asked.list_effects(task_id))
+    found = ask(address, lambda asked: asked.get("tasks", task_id, "effects"))
     if as_json:
         print_json(out, found)
     else:
         print_effects(out, found.get("items") or [])
-
-
-def _print_answer(answer: Json, *, as_json: bool, otherwise: str) -> None:
-    if as_json:
-        print_json(out, answer)
-        return
-    said = next((answer[name] for name in ("explanation", "why", "reason", "message") if answer.get(name)), otherwise)
-    out.print(Text(clean(said)))

@@ -1,7 +1,9 @@
 """Where the commands write: results to stdout, everything else to stderr."""
 
+import json
 import os
 import unicodedata
+from typing import Any
 
 from rich.console import Console
 
@@ -22,6 +24,10 @@ err = Terminal(stderr=True, highlight=False, soft_wrap=True)
 def clean(text: object) -> str:
     """Text that came from elsewhere, without the control characters that would steer the terminal."""
     return "".join(char for char in str(text) if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf"})
+
+
+def print_json(console: Console, value: Any) -> None:
+    console.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False)
 
 
 def debugging() -> bool:

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import assert_never
+from typing import Annotated, assert_never
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
 from app.cli.exit_codes import ExitCode
-from app.cli.terminal import clean
+from app.cli.options import AllowCommandsOption, ConcurrencyOption, DataDirOption
+from app.cli.simulate import ScenarioOption, SeedOption, simulation_of
+from app.cli.terminal import clean, out
 from app.devstack.logfile import Severity, parse
 from app.devstack.notices import Died, Notice, Ready, Said, Started, Stopped
 from app.devstack.session import Options, Stack, open_stack
@@ -90,6 +93,32 @@ class StopSignals:
         if self.asked.is_set():
             self._on_hurry()
         self.asked.set()
+
+
+def up(
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the API, 0 for a free one. Default: API_PORT, else 8000."),
+    ] = None,
+    data_dir: DataDirOption = None,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="Worker processes.")] = 1,
+    concurrency: ConcurrencyOption = None,
+    allow_commands: AllowCommandsOption = False,
+    scenario: ScenarioOption = None,
+    seed: SeedOption = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show every log line of every part.")] = False,
+) -> None:
+    """Run the whole stack until Ctrl-C; what is not configured by URL is embedded."""
+    settings = load_settings()
+    options = Options(
+        data_dir=data_dir or settings.data_dir,
+        port=settings.api_port if port is None else port,
+        workers=workers,
+        concurrency=concurrency,
+        allow_commands=allow_commands,
+        simulation=simulation_of(scenario, seed) if scenario else None,
+    )
+    raise typer.Exit(asyncio.run(run_stack(options, settings, console=out, verbose=verbose)))
 
 
 async def run_stack(options: Options, settings: Settings, *, console: Console, verbose: bool) -> ExitCode:

@@ -1,15 +1,18 @@
 """`orchestrate verify`: which promises the jobs in the store break, in a live system."""
 
+import asyncio
 from pathlib import Path
 
+import typer
 from pymongo.errors import PyMongoError
 from rich.console import Console
 from rich.text import Text
 
 from app.bootstrap.verification import build_verifier
-from app.cli.address import settings_of
-from app.cli.rendering import print_json
-from app.cli.terminal import clean
+from app.cli.exit_codes import ExitCode
+from app.cli.installation import settings_of
+from app.cli.options import DataDirOption, JsonOption
+from app.cli.terminal import clean, out, print_json
 from app.database.client import connect, database_of
 from app.database.errors import StoreFailure, StoreUnavailable
 from app.database.store_clock import StoreClock
@@ -20,7 +23,14 @@ from app.settings import Settings, load_settings
 _SHOWN = 10
 
 
-async def verify(data_dir: Path | None) -> Report:
+def verify(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Check that no task in the store breaks a promise of the product; show those that do."""
+    report = asyncio.run(examine(data_dir))
+    print_report(out, report, as_json=as_json)
+    raise typer.Exit(ExitCode.OK if report.ok else ExitCode.FAILED)
+
+
+async def examine(data_dir: Path | None) -> Report:
     """Verify the stack that runs from the data folder, else what MONGO_URI names; raises `StoreUnavailable`."""
     settings = settings_of(Manifest.find_running(data_dir or load_settings().data_dir))
     try:

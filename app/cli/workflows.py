@@ -4,14 +4,15 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from app.cli.address import Address
+from app.cli.asking import ask, print_page
 from app.cli.exit_codes import ExitCode
-from app.cli.rendering import print_json
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption
 from app.cli.server import Json
-from app.cli.tasks import DataDirOption, JsonOption, KeyOption, ServerOption, ask
-from app.cli.terminal import clean, err, out
+from app.cli.terminal import clean, err, out, print_json
 from app.cli.workflow_files import read_file, validate_file
 from app.workflows.language.json_schema import workflow_schema
 
@@ -39,7 +40,10 @@ def validate(
         found = validate_file(file)
     else:
         given = read_file(file)
-        found = ask(Address(server, api_key), lambda asked: asked.validate_workflow(given.text, given.media_type))
+        found = ask(
+            Address(server, api_key),
+            lambda asked: asked.post_text("workflows", "validate", text=given.text, media_type=given.media_type),
+        )
     if as_json:
         print_json(out, found)
     elif found.get("valid"):
@@ -70,7 +74,7 @@ def put(
     given = read_file(file)
     stored = ask(
         Address(server, api_key, data_dir),
-        lambda asked: asked.put_workflow(given.text, given.media_type, expected=expect),
+        lambda asked: asked.post_text("workflows", text=given.text, media_type=given.media_type, expected=expect),
     )
     if as_json:
         print_json(out, stored)
@@ -87,20 +91,8 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List workflows, newest first."""
-    page = ask(Address(server, api_key, data_dir), lambda asked: asked.list_workflows({"page_size": limit}))
-    if as_json:
-        print_json(out, page)
-        return
-    items = page.get("items") or []
-    out.print(Text(_ROW.format("workflow", "changed", "version", "description"), style="bold"))
-    for item in items:
-        summary = " ".join(clean(item.get("summary") or "").split())
-        changed = clean(item.get("updated_at") or "-")[5:16].replace("T", " ")
-        row = Text(_ROW.format(clean(item.get("name")), changed, _short(item.get("digest")), summary))
-        row.truncate(out.width if out.is_terminal else 200, overflow="ellipsis")
-        out.print(row)
-    total = (page.get("meta") or {}).get("total_items", len(items))
-    err.print(Text(f"{len(items)} of {total}", style="dim"))
+    page = ask(Address(server, api_key, data_dir), lambda asked: asked.get("workflows", page_size=limit))
+    print_page(page, _print_workflows, as_json=as_json)
 
 
 @app.command()
@@ -116,7 +108,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show a workflow: what it takes and gives, its steps and its versions."""
-    found = ask(Address(server, api_key, data_dir), lambda asked: asked.get_workflow(reference, digest=version))
+    found = ask(Address(server, api_key, data_dir), lambda asked: asked.get("workflows", reference, version=version))
     if as_json:
         print_json(out, found)
     elif source:
@@ -133,7 +125,7 @@ def delete(
     data_dir: DataDirOption = None,
 ) -> None:
     """Delete a workflow; those that call it keep the version that they were stored with."""
-    ask(Address(server, api_key, data_dir), lambda asked: asked.delete_workflow(reference))
+    ask(Address(server, api_key, data_dir), lambda asked: asked.delete("workflows", reference))
     out.print(Text(clean(f"{reference} is deleted")))
 
 
@@ -142,6 +134,16 @@ def _print_problems(file: str, problems: Iterable[Json]) -> None:
         place = f"{one.get('source') or file}:{one.get('line')}:{one.get('column')}: {one.get('path')}: "
         fix = f": {one['fix']}" if one.get("fix") else ""
         err.print(Text.assemble((clean(place), "bold"), clean(one.get("message")), clean(fix)))
+
+
+def _print_workflows(console: Console, items: Iterable[Json]) -> None:
+    console.print(Text(_ROW.format("workflow", "changed", "version", "description"), style="bold"))
+    for item in items:
+        summary = " ".join(clean(item.get("summary") or "").split())
+        changed = clean(item.get("updated_at") or "-")[5:16].replace("T", " ")
+        row = Text(_ROW.format(clean(item.get("name")), changed, _short(item.get("digest")), summary))
+        row.truncate(console.width if console.is_terminal else 200, overflow="ellipsis")
+        console.print(row)
 
 
 def _print_workflow(found: Json) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from pymongo import DESCENDING, ReturnDocument
+from pymongo import DESCENDING, ReturnDocument, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError, ConnectionFailure, DuplicateKeyError, PyMongoError, WTimeoutError
@@ -27,6 +28,14 @@ PASSING = frozenset(
         14031,  # OutOfDiskSpace: nothing was written
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """How many documents matched, and which updates, by their place, the store refused."""
+
+    matched: int
+    refused: Mapping[int, StoreFailure] = field(default_factory=dict)
 
 
 class Documents:
@@ -56,14 +65,20 @@ class Documents:
             await self._collection.insert_one(self._owned(document))
 
     @undisturbed
-    async def insert_missing(self, documents: Iterable[Document]) -> None:
-        """Insert those whose unique keys are free; the others are there already and stay as they are."""
+    async def insert_missing(self, documents: Iterable[Document]) -> frozenset[int]:
+        """Insert those whose unique keys are free; the others are there already and stay as they are.
+
+        Answers the places of those others.
+        """
         async with _translated():
             try:
                 await self._collection.insert_many([self._owned(one) for one in documents], ordered=False)
             except BulkWriteError as error:
-                if any(failed["code"] != DUPLICATE_KEY for failed in error.details["writeErrors"]):
+                failures = error.details["writeErrors"]
+                if any(failed["code"] != DUPLICATE_KEY for failed in failures):
                     raise
+                return frozenset(failed["index"] for failed in failures)
+        return frozenset()
 
     @undisturbed
     async def find_one(self, where: Filter, *, fields: Sequence[str] | None = None) -> Document | None:
@@ -99,6 +114,17 @@ class Documents:
         async with _translated():
             result = await self._collection.update_one(self._scoped(where), update, upsert=upsert)
             return result.matched_count == 1 or result.upserted_id is not None
+
+    @undisturbed
+    async def update_each(self, changes: Sequence[tuple[Filter, Update]]) -> UpdateReport:
+        """Make each of these updates of one document, all in one round trip; one that is refused spoils no other."""
+        async with _translated():
+            updates = [UpdateOne(self._scoped(where), change) for where, change in changes]
+            try:
+                return UpdateReport((await self._collection.bulk_write(updates, ordered=False)).matched_count)
+            except BulkWriteError as error:
+                refused = {failed["index"]: _refusal(error) for failed in error.details["writeErrors"]}
+                return UpdateReport(error.details["nMatched"], refused)
 
     @undisturbed
     async def update_many(self, where: Filter, update: Update) -> int:
@@ -144,6 +170,10 @@ class TenantDocuments(Documents):
         return {**document, "tenant_id": self.tenant_id}
 
 
+def _refusal(error: PyMongoError) -> StoreFailure:
+    return StoreFailure(f"the store refused an operation: {type(error).__name__}")
+
+
 def _projection(fields: Sequence[str] | None) -> dict[str, int] | None:
     return None if fields is None else dict.fromkeys(fields, 1)
 
@@ -159,4 +189,4 @@ async def _translated() -> AsyncIterator[None]:
     except PyMongoError as error:
         if error.timeout or getattr(error, "code", None) in PASSING:
             raise StoreUnavailable("the store cannot do it now; try again in a moment") from error
-        raise StoreFailure(f"the store refused an operation: {type(error).__name__}") from error
+        raise _refusal(error) from error

@@ -9,10 +9,9 @@ from app.database.errors import DuplicateDocument
 from app.database.indexes import Index
 from app.deadletters.models import DeadLetterQuery, Failure, Plan
 from app.http.idempotency import LIFETIME
-from app.http.pagination import Cursor
+from app.http.pagination import MOST_COUNTED, Cursor
 from app.jobs.models import DRY_RUN, Status
 from app.tasks.models import COLLECTION as TASKS
-from app.tasks.repository import MOST_COUNTED
 
 REDRIVES = "redrives"
 # Partial, so that tasks which go well pay nothing for it.

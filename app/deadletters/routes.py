@@ -16,15 +16,14 @@ from app.deadletters.schemas import (
 )
 from app.deadletters.service import DeadLetterService
 from app.http.openapi import responses, writing
-from app.http.pagination import Cursor, encode_cursor, page_meta
+from app.http.pagination import Cursor
 from app.http.parameters import IdempotencyKey, PageQuery
 from app.http.timestamps import check_span, in_utc
 from app.identity.authentication import CurrentPrincipal
 from app.tasks.models import agent_of
 from app.tasks.presentation import present_history, present_task
-from app.tasks.repository import MOST_COUNTED
 from app.tasks.routes import AgentType, EmptyIsNone, TaskId
-from app.tasks.schemas import ListMeta, TaskError, TaskResponse
+from app.tasks.schemas import TaskError, TaskResponse
 
 router = APIRouter(prefix="/v1/dead-letters", tags=["Dead letters"])
 ErrorType = AgentType
@@ -61,12 +60,10 @@ async def list_dead_letters(
 ) -> DeadLetterListResponse:
     """Tasks that failed for good with reason and history, newest failure first, by page or by cursor."""
     page = await service.list_page(principal.tenant_id, query, params)
-    meta = page_meta(params, total_items=page.total, has_next=page.has_next)
-    last = page.tasks[-1] if page.has_next else None
     return DeadLetterListResponse(
-        items=[DeadLetter(**_fields(task, service.agent_type_of(task))) for task in page.tasks],
-        meta=ListMeta(**meta.model_dump(), total_is_capped=page.total >= MOST_COUNTED),
-        next_cursor=encode_cursor(Cursor(last["completed_at"], last["_id"])) if last else None,
+        items=[DeadLetter(**_fields(task, service.agent_type_of(task))) for task in page.items],
+        meta=page.meta(params),
+        next_cursor=page.next_cursor(lambda last: Cursor(last["completed_at"], last["_id"])),
     )
 
 

@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.deadletters.service import MOST_REDRIVEN
+from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
-from app.tasks.schemas import EXAMPLE_ID, HistoryItem, ListMeta, TaskError
+from app.tasks.schemas import EXAMPLE_ID, HistoryItem, TaskError
 
 
 class DeadLetter(BaseModel):
@@ -31,7 +32,7 @@ class DeadLetterResponse(DeadLetter):
 
 class DeadLetterListResponse(BaseModel):
     items: list[DeadLetter]
-    meta: ListMeta
+    meta: PageMeta
     next_cursor: str | None
     api_version: Literal["v1"] = "v1"
 

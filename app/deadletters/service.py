@@ -9,11 +9,11 @@ from app.deadletters.models import DeadLetterNotFound, DeadLetterQuery, Failure,
 from app.deadletters.repository import DeadLetterRepository
 from app.errors import Invalid
 from app.http.idempotency import Idempotency
-from app.http.pagination import PageParams
+from app.http.pagination import Page, PageParams
 from app.ids import new_id
 from app.jobs.models import Status
 from app.tasks.models import agent_of
-from app.tasks.service import TaskPage, TaskService
+from app.tasks.service import TaskService
 
 REDRIVE_ROUTE = "POST /v1/dead-letters/redrive"
 MOST_REDRIVEN = 500
@@ -38,7 +38,7 @@ class DeadLetterService:
         self._registry = registry
         self._idempotency = idempotency
 
-    async def list_page(self, tenant_id: str, query: DeadLetterQuery, params: PageParams) -> TaskPage:
+    async def list_page(self, tenant_id: str, query: DeadLetterQuery, params: PageParams) -> Page[Document]:
         name = self._agent_name(query)
         found, total = await asyncio.gather(
             self._repository.list_page(
@@ -51,7 +51,7 @@ class DeadLetterService:
             ),
             self._repository.count(tenant_id, query, agent_name=name),
         )
-        return TaskPage(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+        return Page.of(found, params, total=total)
 
     async def get(self, tenant_id: str, task_id: str) -> Document:
         task = await self._tasks.get(tenant_id, task_id)

@@ -29,6 +29,7 @@ class Options:
     port: int
     workers: int = 1
     concurrency: int | None = None
+    allow_commands: bool = False
     hermetic: bool = False
     extra_environment: Mapping[str, str] | None = None
     simulation: Simulation | None = None
@@ -148,6 +149,7 @@ def _request(options: Options, settings: Settings) -> Request:
         host=_host(options, settings),
         workers=options.workers,
         concurrency=options.concurrency,
+        allow_commands=options.allow_commands,
         simulation=options.simulation,
     )
 

@@ -64,6 +64,7 @@ class Request:
     host: str
     workers: int
     concurrency: int | None = None
+    allow_commands: bool = False
     simulation: Simulation | None = None
 
 
@@ -174,10 +175,12 @@ def _api(request: Request, ports: Ports, needed: frozenset[str]) -> Part:
 
 def _shared(request: Request) -> dict[str, str]:
     slots = {"WORKER_SLOTS": str(request.concurrency)} if request.concurrency else {}
+    commands = {"WORKER_ALLOW_COMMANDS": "true"} if request.allow_commands else {}
     # A proxy from the environment must not be asked for our own ports.
     past_proxies = ",".join(filter(None, (request.environment.get("NO_PROXY"), LOOPBACK, "localhost")))
     return {
         **slots,
+        **commands,
         "DATA_DIR": str(request.data_dir),
         "NO_PROXY": past_proxies,
         "no_proxy": past_proxies,

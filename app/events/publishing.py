@@ -54,6 +54,7 @@ class LiveAttempt:
         self._place = Place(len(history))
         self._waiting: list[_Waiting] = []
         self._size = 0
+        self._has_spoken = False
         if count_claims(history) > 1:
             # What the attempts before this one said is void.
             self.publish("run", {"phase": "restarted"})
@@ -65,22 +66,28 @@ class LiveAttempt:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         # Whoever cancels an attempt waits for its end.
-        if not isinstance(error, asyncio.CancelledError):
+        if self._has_spoken and not isinstance(error, asyncio.CancelledError):
             await self.publisher.flush()
 
-    def begin_run(self, run_id: str, agent_name: str, agent_role: str) -> "LiveRun":
-        return LiveRun(self, run_id, agent_name, agent_role)
+    def begin_run(self, run_id: str, agent_name: str, agent_role: str, *, is_quiet: bool = False) -> "LiveRun":
+        """A quiet one is not told of before it asks a model or a tool: what does neither costs nothing."""
+        run = LiveRun(self, run_id, agent_name, agent_role)
+        if not is_quiet:
+            run.announce()
+        return run
 
     def publish(self, name: str, data: Mapping[str, Any]) -> None:
         """Say that something happened. Returns at once."""
         if not self.publisher.is_heard:
             return
+        self._has_spoken = True
         if self._has_room(_WEIGHT):
             self._waiting.append(_Waiting(name, {"event": name, **self._common, **data}))
         self.publisher.publish_soon(self)
 
     def publish_text(self, answer: "LiveAnswer", text: str, *, is_first: bool) -> None:
         """One piece of an answer. Returns at once."""
+        self._has_spoken = True
         if self._has_room(len(text)):
             last = self._waiting[-1] if self._waiting else None
             if last is None or last.answer is not answer:
@@ -118,22 +125,32 @@ class LiveRun:
         self._facts = {"run_id": run_id, "agent_name": agent_name, "agent_role": agent_role}
         self._answers = 0
         self._tool_calls = 0
-        self._attempt.publish("run", {"phase": "started", **self._facts})
+        self._is_announced = False
 
     @property
     def streams_tokens(self) -> bool:
         """Whether asking a model for its answer in pieces is of use to anybody."""
         return self._attempt.publisher.streams_tokens
 
+    def announce(self) -> None:
+        """Say once that it has begun."""
+        if not self._is_announced:
+            self._is_announced = True
+            self._attempt.publish("run", {"phase": "started", **self._facts})
+
     def finish(self, status: str, *, model: str | None) -> None:
+        if not self._is_announced:
+            return
         self._attempt.publish("run", {"phase": "finished", **self._facts, "status": status, "model": model})
 
     def begin_answer(self, model: str) -> "LiveAnswer":
+        self.announce()
         self._answers += 1
         return LiveAnswer(self, model, {"run_id": self._facts["run_id"], "call": self._answers})
 
     def begin_tool(self, name: str) -> Callable[[str], None]:
         """Say that a tool is being called. Call the result with how that ended."""
+        self.announce()
         self._tool_calls += 1
         facts = {"run_id": self._facts["run_id"], "tool": name, "call": self._tool_calls}
         self._attempt.publish("tool", {"phase": "started", **facts})

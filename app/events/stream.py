@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi.sse import ServerSentEvent
 
@@ -28,6 +28,7 @@ LONGEST_WAIT = timedelta(seconds=15)
 SLOWEST_CLIENT = timedelta(seconds=30)
 
 
+T = TypeVar("T")
 ReadJob = Callable[[], Awaitable[Document]]
 
 
@@ -61,19 +62,14 @@ class EventStream:
 
         Without ``last_seen`` it begins with the current status.
         """
-        clock = asyncio.get_running_loop().time
         with self._signals.waiting_for(self._task.task_id, hears_live=self._live is not None) as waiter:
-            async with aclosing(self._all_events(waiter, last_seen)) as events:
-                async for event in events:
-                    offered_at = clock()
-                    yield event
-                    if clock() - offered_at > SLOWEST_CLIENT.total_seconds():
-                        return
+            async for event in taken_in_time(self._all_events(waiter, last_seen)):
+                yield event
 
     async def _all_events(self, waiter: Waiter, last_seen: Place | None) -> AsyncGenerator[ServerSentEvent]:
         seen = last_seen
         while True:
-            history = read_history((await _read_patiently(self._read, waiter))["history"])
+            history = read_history((await read_patiently(self._read, waiter))["history"])
             if seen is None or seen.seq > len(history):
                 seen = Place.just_before(len(history))
             self._seen = seen
@@ -117,7 +113,19 @@ class EventStream:
         return ServerSentEvent(raw_data=json.dumps(data), event="token", id=str(lost))
 
 
-async def _read_patiently(read: ReadJob, waiter: Waiter) -> Document:
+async def taken_in_time(events: AsyncGenerator[ServerSentEvent]) -> AsyncIterator[ServerSentEvent]:
+    """The same events, until the client takes too long for one."""
+    clock = asyncio.get_running_loop().time
+    async with aclosing(events):
+        async for event in events:
+            offered_at = clock()
+            yield event
+            if clock() - offered_at > SLOWEST_CLIENT.total_seconds():
+                return
+
+
+async def read_patiently(read: Callable[[], Awaitable[T]], waiter: Waiter) -> T:
+    """What the store answers as soon as it answers again; raises `Unavailable` only when the process stops."""
     # A store that is away for a moment need not cost every client its stream.
     while True:
         try:

@@ -4,15 +4,19 @@ import base64
 import json
 import math
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, Field
 
 from app.errors import Invalid
 
+T = TypeVar("T")
 DEFAULT_PAGE_SIZE = 20
+# Counting is work that grows with the list; past this it says "at least".
+MOST_COUNTED = 10_000
 _MAX_CURSOR = 512
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,6 +93,7 @@ class PageMeta(BaseModel):
     total_pages: int
     has_next: bool
     has_previous: bool
+    total_is_capped: bool = Field(False, description="True when there are more than `total_items`.")
 
 
 def page_meta(params: PageParams, *, total_items: int, has_next: bool | None = None) -> PageMeta:
@@ -99,4 +104,30 @@ def page_meta(params: PageParams, *, total_items: int, has_next: bool | None = N
         if params.after
         else {"page": params.page, "has_next": params.page < total_pages, "has_previous": params.page > 1}
     )
-    return PageMeta(page_size=params.page_size, total_items=total_items, total_pages=total_pages, **position)
+    return PageMeta(
+        page_size=params.page_size,
+        total_items=total_items,
+        total_pages=total_pages,
+        total_is_capped=total_items >= MOST_COUNTED,
+        **position,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """Some of a longer list; ``total`` is counted up to `MOST_COUNTED`."""
+
+    items: Sequence[T]
+    has_next: bool
+    total: int
+
+    @classmethod
+    def of(cls, found: Sequence[T], params: PageParams, *, total: int) -> Self:
+        """``found`` has one entry more than the page, if there is one."""
+        return cls(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+
+    def meta(self, params: PageParams) -> PageMeta:
+        return page_meta(params, total_items=self.total, has_next=self.has_next)
+
+    def next_cursor(self, position: Callable[[T], Cursor]) -> str | None:
+        return encode_cursor(position(self.items[-1])) if self.has_next else None

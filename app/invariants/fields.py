@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.clock import Clock
-from app.database.documents import Documents
-from app.invariants.models import FIELDS, Offender, offenders
+from app.invariants.models import FIELDS, Offender, Watched, offenders
 from app.jobs.models import FINAL, OPEN, Status
 from app.jobs.store import WAITING
 
@@ -23,14 +22,14 @@ class Forbidden:
 
     name: str
     promise: str
-    jobs: Documents
+    jobs: Watched
     where: Callable[[], Mapping[str, Any]]
 
     async def list_offenders(self, *, limit: int) -> list[Offender]:
-        return offenders(await self.jobs.find_many(self.where(), limit=limit, fields=FIELDS))
+        return offenders(self.jobs, await self.jobs.documents.find_many(self.where(), limit=limit, fields=FIELDS))
 
 
-def contradictions(jobs: Documents) -> tuple[Forbidden, ...]:
+def contradictions(jobs: Watched) -> tuple[Forbidden, ...]:
     """What one write must never leave behind, not even for a moment."""
     return (
         Forbidden(
@@ -60,7 +59,7 @@ def contradictions(jobs: Documents) -> tuple[Forbidden, ...]:
     )
 
 
-def neglects(jobs: Documents, *, clock: Clock, healing: timedelta, release: timedelta) -> tuple[Forbidden, ...]:
+def neglects(jobs: Watched, *, clock: Clock, healing: timedelta, release: timedelta) -> tuple[Forbidden, ...]:
     """What the upkeep of a live worker puts right.
 
     ``healing`` is how long that may take, ``release`` the same for the jobs of a lost worker.
@@ -88,10 +87,14 @@ def neglects(jobs: Documents, *, clock: Clock, healing: timedelta, release: time
             jobs,
             lambda: {"status": {"$in": _OPEN}, "cancel_requested_at": ago(release)},
         ),
-        Forbidden(
-            "uncounted_job",
-            "a change is in the totals after a minute",
-            jobs,
-            lambda: {"uncounted": True, "updated_at": ago(LONGEST_COUNTING + healing)},
-        ),
+    )
+
+
+def uncounted(jobs: Watched, *, clock: Clock, healing: timedelta) -> Forbidden:
+    """Of jobs that the totals count."""
+    return Forbidden(
+        "uncounted_job",
+        "a change is in the totals after a minute",
+        jobs,
+        lambda: {"uncounted": True, "updated_at": {"$lte": clock() - LONGEST_COUNTING - healing}},
     )

@@ -6,11 +6,19 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from app.clock import to_iso
-from app.database.documents import Document
+from app.database.documents import Document, Documents
 
 # Plain JSON. Nothing in it may change by the mere passing of time: two looks are compared.
 Offender = Mapping[str, Any]
 FIELDS = ("tenant_id", "status", "updated_at", "lease.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """The jobs of one collection; ``id_name`` is what the id of one is called."""
+
+    id_name: str
+    documents: Documents
 
 
 class Invariant(Protocol):
@@ -78,15 +86,14 @@ class Report:
         }
 
 
-def offenders(documents: Iterable[Document], **facts: Any) -> list[Offender]:
+def offenders(jobs: Watched, documents: Iterable[Document], **facts: Any) -> list[Offender]:
     """Jobs, read with `FIELDS`, as offenders."""
-    return [{**_facts(document), **facts} for document in documents]
+    return [{jobs.id_name: document["_id"], **_facts(document), **facts} for document in documents]
 
 
 def _facts(document: Document) -> Offender:
     worker = (document.get("lease") or {}).get("worker")
     return {
-        "task_id": document["_id"],
         "tenant_id": document["tenant_id"],
         "status": document["status"],
         "changed_at": to_iso(document["updated_at"]),

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from app.clock import Clock, to_iso
-from app.database.documents import Document, Documents
+from app.database.documents import Document
 from app.invariants.fleet import Fleet
-from app.invariants.models import FIELDS, Offender, offenders
+from app.invariants.models import FIELDS, Offender, Watched, offenders
 from app.jobs.models import Status
 from app.jobs.queue import JobQueue
 from app.jobs.store import BY_RANK
@@ -17,7 +17,7 @@ class Stalled:
     name = "stalled_job"
     promise = "a due job is started while workers have free slots"
 
-    def __init__(self, jobs: Documents, queue: JobQueue, fleet: Fleet, *, clock: Clock, patience: timedelta) -> None:
+    def __init__(self, jobs: Watched, queue: JobQueue, fleet: Fleet, *, clock: Clock, patience: timedelta) -> None:
         """``patience`` must exceed the longest pause after which a waiting job is rung again."""
         self._jobs = jobs
         self._queue = queue
@@ -33,11 +33,11 @@ class Stalled:
         for lane in await self._queue.list_lanes():
             first = await self._first_of(lane)
             if first is not None and first["not_before"] <= since:
-                found += offenders([first], due_since=to_iso(first["not_before"]))
+                found += offenders(self._jobs, [first], due_since=to_iso(first["not_before"]))
         return found[:limit]
 
     async def _first_of(self, lane: str) -> Document | None:
         # One that has to run alone waits for that, not for a slot.
         startable = {"lane": lane, "status": Status.QUEUED.value, "alone": {"$ne": True}}
-        found = await self._jobs.find_many(startable, sort=BY_RANK, limit=1, fields=(*FIELDS, "not_before"))
+        found = await self._jobs.documents.find_many(startable, sort=BY_RANK, limit=1, fields=(*FIELDS, "not_before"))
         return found[0] if found else None

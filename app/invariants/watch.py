@@ -47,8 +47,8 @@ class InvariantWatch:
     def _log_changes(self, report: Report) -> None:
         broken = {finding.name: finding for finding in report.findings if not finding.ok}
         for name in broken.keys() - self._broken:
-            first = broken[name].offenders[0]
-            log.error("invariant.violated", check=name, count=len(broken[name].offenders), task_id=first["task_id"])
+            id_name, job_id = next(iter(broken[name].offenders[0].items()))
+            log.error("invariant.violated", check=name, count=len(broken[name].offenders), **{id_name: job_id})
         for name in self._broken - broken.keys():
             log.info("invariant.holds_again", check=name)
         self._broken = frozenset(broken)

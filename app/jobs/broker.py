@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 from celery import Celery
 
 TASK_QUEUE = "agent_tasks"
+WORKFLOW_QUEUE = "workflow_steps"
+# Every worker serves all of them.
+QUEUES = (TASK_QUEUE, WORKFLOW_QUEUE)
+# The Celery tasks, each with the one argument that it takes: `task_id`, `step_id`, `execution_id`.
 PROCESS_TASK = "process_task"
+PROCESS_STEP = "process_step"
+DRIVE_EXECUTION = "drive_execution"
 
 Options = dict[str, Any]
 
@@ -73,7 +79,7 @@ SQS: Options = {
     "task_acks_late": True,
     "broker_transport_options": {
         # What SQS hands to a poll nobody listens to any more stays hidden for the visibility timeout: at SIGTERM at
-        # most one short poll is open. Longer ones only save requests: this is 0.8 million a month and worker.
+        # most one short poll is open. Longer ones only save requests: this is 1.6 million a month and worker.
         "wait_time_seconds": 3,
         # Not 0: a worker without a free slot asks again at once, in a loop that takes a whole core.
         "polling_interval": 0.2,
@@ -110,7 +116,7 @@ _REGION = re.compile(r"(?:^|\.)sqs(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-\d)\.")
 def celery_configuration(broker_url: str, *, sqs_queue_url_prefix: str | None = None) -> Options:
     """The whole configuration for the broker that the URL's scheme names.
 
-    With ``sqs_queue_url_prefix`` the queue exists already, at the prefix followed by its name, and nothing is
+    With ``sqs_queue_url_prefix`` the queues exist already, each at the prefix followed by its name, and nothing is
     listed or created.
     """
     scheme = urlsplit(broker_url).scheme
@@ -129,11 +135,11 @@ def create_celery(name: str, broker_url: str, *, sqs_queue_url_prefix: str | Non
 
 
 def _sqs_place(broker_url: str, queue_url_prefix: str | None) -> Options:
-    """Where SQS is: a host in the broker URL is an endpoint; without one it is AWS's, in the region of the queue."""
+    """Where SQS is: a host in the broker URL is an endpoint; without one it is AWS's, in the region of the queues."""
     endpoint = urlsplit(broker_url).hostname
     place: Options = {"is_secure": not (endpoint and _is_loopback(endpoint))}
     if queue_url_prefix:
-        place["predefined_queues"] = {TASK_QUEUE: {"url": queue_url_prefix + TASK_QUEUE}}
+        place["predefined_queues"] = {name: {"url": queue_url_prefix + name} for name in QUEUES}
         if found := _REGION.search(urlsplit(queue_url_prefix).hostname or ""):
             place["region"] = found[1]
     return place

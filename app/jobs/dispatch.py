@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-import structlog
-
 from app.clock import Clock
 from app.ids import new_token
 from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limit, Limits
 from app.jobs.models import Job
+from app.jobs.parking import MOST_PARKED_AT_ONCE, Parking
 from app.jobs.permits import Permits
 from app.jobs.queue import MOST_LANES, JobQueue
 from app.jobs.store import JobStore
-
-log = structlog.get_logger(__name__)
 
 # A job that waited longer than this tells of a backlog, which is believed in for a while.
 LONG_WAIT = timedelta(milliseconds=250)
@@ -32,7 +29,6 @@ BACKLOG_MEMORY = 1.0
 # How long the lanes are believed in once they were read: reading few costs little, and a new one must not wait long.
 LANES_AGE = 0.25
 FEW_LANES_AGE = 0.05
-MOST_PARKED_AT_ONCE = 50
 
 
 class NotAdmitted(Exception):
@@ -59,7 +55,9 @@ class Dispatcher:
         store: JobStore,
         queue: JobQueue,
         permits: Permits,
+        parking: Parking,
         *,
+        kind: str,
         order: FairOrder,
         limits: Limits,
         agent_of: Callable[[Mapping[str, Any]], str | None],
@@ -67,10 +65,15 @@ class Dispatcher:
         clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``agent_of`` reads from a job's document which agent will do it, None while nobody knows."""
+        """``kind`` is the collection's name.
+
+        ``agent_of`` reads from a job's document which agent will do it, None while nobody knows.
+        """
         self._store = store
         self._queue = queue
         self._permits = permits
+        self._parking = parking
+        self._kind = kind
         self._order = order
         self._limits = limits
         self._agent_of = agent_of
@@ -83,7 +86,6 @@ class Dispatcher:
         self._backlog_until = 0.0
         self._lanes_expire_at = float("-inf")
         self._last_lane = ""
-        self._last_healed = ""
 
     async def take(self, job_id: str, *, worker: str, may_run_alone: bool = True) -> Taken | None:
         """Claim the job that is to be started for this message; None when there is nothing to start."""
@@ -107,7 +109,7 @@ class Dispatcher:
         limit = self._limits.of_agent(agent)
         if limit is None or limit.permit in held:
             return None
-        if not await self._permits.acquire(limit, token=_token(job), job_id=job.id):
+        if not await self._acquire(limit, job, _token(job)):
             raise NotAdmitted(limit.permit)
         return limit.permit
 
@@ -121,26 +123,8 @@ class Dispatcher:
             self._ring(suspect)
 
     async def start_waiting(self, permit: str) -> int:
-        """Ring for as many of the jobs that wait for a permit as there are permits left; answers how many."""
-        limit = self._limits.of_permit(permit)
-        # Without a limit any more, everything may go, a batch at a time.
-        free = MOST_PARKED_AT_ONCE if limit is None else await self._permits.count_free(limit)
-        started = 0
-        while started < min(free, MOST_PARKED_AT_ONCE) and (job_id := await self._queue.unpark_next(permit)):
-            self._ring(job_id)
-            started += 1
-        return started
-
-    async def heal(self) -> None:
-        """Take back the permits of claims that are no more, and start what waits although it need not."""
-        stale = await self._permits.list_stale()
-        for holder in stale:
-            log.warning("permit.taken_back", permit=holder.permit, task_id=holder.job_id)
-            await self._permits.release(holder.permit, token=holder.token)
-        awaited = await self._queue.list_awaited_permits(after=self._last_healed)
-        self._last_healed = awaited[-1] if len(awaited) == MOST_LANES else ""
-        for permit in {*awaited, *(holder.permit for holder in stale)}:
-            await self.start_waiting(permit)
+        """Ring for the jobs, of every collection, that may go on now that the permit may be had; answers how many."""
+        return await self._parking.start_waiting(permit)
 
     async def _take_named(self, job_id: str, claim: "_Claim") -> Taken | None:
         if not self._limits:
@@ -188,7 +172,7 @@ class Dispatcher:
         """Claim it with its permits; a limit when that is what it has to wait for, None when somebody was faster."""
         token, held = new_token(), list[str]()
         for limit in self._limits_of(candidate):
-            if not await self._permits.acquire(limit, token=token, job_id=candidate.id):
+            if not await self._acquire(limit, candidate, token):
                 await self._release(held, token)
                 await self._park(candidate, limit)
                 return limit
@@ -204,6 +188,9 @@ class Dispatcher:
         # Given back between our asking and our parking, a permit would have found nobody who waits for it.
         if await self._permits.count_free(limit):
             await self.start_waiting(limit.permit)
+
+    async def _acquire(self, limit: Limit, job: Job, token: str) -> bool:
+        return await self._permits.acquire(limit, kind=self._kind, token=token, job_id=job.id)
 
     async def _release(self, permits: Sequence[str], token: str) -> None:
         for permit in permits:

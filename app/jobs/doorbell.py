@@ -9,6 +9,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -25,34 +26,39 @@ DEPTH_PATIENCE = 2.0
 NO_QUEUE = "404"
 
 
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """One message: the Celery task, its queue, and the id as the task's only argument."""
+
+    task: str
+    queue_name: str
+    argument: str
+    job_id: str
+
+
 class Doorbell:
     """Publishes from one background thread, which is the only one that touches the broker."""
 
-    def __init__(
-        self,
-        celery: Celery,
-        *,
-        task: str,
-        queue_name: str,
-        argument: str,
-        on_ring: Callable[[bool], None],
-    ) -> None:
+    def __init__(self, celery: Celery, *, on_ring: Callable[[bool], None]) -> None:
         self._celery = celery
-        self._task = task
-        self._queue_name = queue_name
-        self._argument = argument
         self._on_ring = on_ring
-        self._waiting: queue.Queue[str | None] = queue.Queue(maxsize=BUFFERED)
+        self._queue_names: set[str] = set()
+        self._waiting: queue.Queue[Ring | None] = queue.Queue(maxsize=BUFFERED)
         self._closing = threading.Event()
         self._answers = True
         self._is_last = False
         self._thread = threading.Thread(target=self._publish_for_ever, name="doorbell", daemon=True)
         self._thread.start()
 
-    def ring(self, job_id: str) -> None:
+    def bell(self, *, task: str, queue_name: str, argument: str) -> "Bell":
+        """The bell of one kind of job; the id is the ``argument`` of its Celery task."""
+        self._queue_names.add(queue_name)
+        return Bell(self, task=task, queue_name=queue_name, argument=argument)
+
+    def publish(self, ring: Ring) -> None:
         """Return at once; the message goes out shortly, or the sweep rings later."""
         try:
-            self._waiting.put_nowait(job_id)
+            self._waiting.put_nowait(ring)
         except queue.Full:
             self._on_ring(False)
 
@@ -68,20 +74,21 @@ class Doorbell:
         """Whether the broker took the last ring."""
         return self._answers
 
-    async def measure_depth(self) -> int | None:
-        """Messages that wait in the queue; None when the broker cannot say."""
+    async def measure_depth(self, queue_name: str | None = None) -> int | None:
+        """Messages that wait in the queue, or in those of all bells; None when the broker cannot say."""
         if not self._answers:
             # A ring is being repeated until it is taken; asking beside it would only wait as long as it does.
             return None
         try:
-            return await asyncio.wait_for(asyncio.to_thread(self._ask_depth), DEPTH_PATIENCE)
+            return await asyncio.wait_for(asyncio.to_thread(self._ask_depth, queue_name), DEPTH_PATIENCE)
         except Exception as error:  # noqa: BLE001 - every broker has errors of its own, and all mean "cannot say"
             log.debug("doorbell.depth_unknown", error=type(error).__name__)
             return None
 
-    def _ask_depth(self) -> int:
+    def _ask_depth(self, queue_name: str | None) -> int:
+        names = sorted(self._queue_names) if queue_name is None else [queue_name]
         with self._celery.connection_for_read() as connection:
-            return _depth(connection, self._queue_name)
+            return sum(_depth(connection, name) for name in names)
 
     def _publish_for_ever(self) -> None:
         while batch := self._next_batch():
@@ -89,9 +96,9 @@ class Doorbell:
                 if self._closing.wait(PAUSE_AFTER_FAILURE):
                     return
 
-    def _next_batch(self) -> list[str]:
+    def _next_batch(self) -> list[Ring]:
         """What waits, at least one ring; nothing when the doorbell was closed and all is published."""
-        batch: list[str] = []
+        batch: list[Ring] = []
         while not self._is_last and len(batch) < LARGEST_BATCH:
             try:
                 # Only the first is waited for.
@@ -104,11 +111,11 @@ class Doorbell:
                 batch.append(ring)
         return batch
 
-    def _publish(self, batch: list[str]) -> bool:
+    def _publish(self, batch: list[Ring]) -> bool:
         try:
             with self._celery.producer_or_acquire() as producer, producer.batch(max_size=LARGEST_BATCH):
-                for job_id in batch:
-                    self._send(job_id, producer)
+                for ring in batch:
+                    self._send(ring, producer)
         except Exception as error:  # noqa: BLE001 - a broker that is down must not end the thread
             if self._answers:
                 log.warning("doorbell.not_rung", error=type(error).__name__)
@@ -120,11 +127,11 @@ class Doorbell:
             self._on_ring(True)
         return True
 
-    def _send(self, job_id: str, producer: Any) -> None:
+    def _send(self, ring: Ring, producer: Any) -> None:
         self._celery.send_task(
-            self._task,
-            kwargs={self._argument: job_id},
-            queue=self._queue_name,
+            ring.task,
+            kwargs={ring.argument: ring.job_id},
+            queue=ring.queue_name,
             ignore_result=True,
             # Descriptions for monitoring that nobody reads; making them is a tenth of the work.
             argsrepr="",
@@ -132,6 +139,29 @@ class Doorbell:
             retry=False,
             producer=producer,
         )
+
+
+class Bell:
+    """Rings for the jobs of one kind; all bells share the doorbell's thread and connection."""
+
+    def __init__(self, doorbell: Doorbell, *, task: str, queue_name: str, argument: str) -> None:
+        self.queue_name = queue_name
+        self._doorbell = doorbell
+        self._task = task
+        self._argument = argument
+
+    def ring(self, job_id: str) -> None:
+        """Return at once; the message goes out shortly, or the sweep rings later."""
+        self._doorbell.publish(Ring(self._task, self.queue_name, self._argument, job_id))
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the broker took the last ring of any bell."""
+        return self._doorbell.is_answered
+
+    async def measure_depth(self) -> int | None:
+        """Messages that wait in this bell's queue, other bells' included; None when the broker cannot say."""
+        return await self._doorbell.measure_depth(self.queue_name)
 
 
 def _depth(connection: Connection, queue_name: str) -> int:

@@ -1,9 +1,10 @@
 """Permits to run, shared by all workers: a counting semaphore per tenant and per agent, one document each.
 
-A permit is held under the lease token of one claim, so a stalled attempt can give back only its own.
+A permit is held under the lease token of one claim, so a stalled attempt can give back only its own. All collections
+of jobs share the permits; who holds one says in which it is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +16,8 @@ from app.jobs.limits import Limit
 from app.jobs.workers import SYSTEM_TENANT
 
 COLLECTION = "permits"
+# Of holders that do not say so: they were written when there was no other.
+OLDEST_KIND = "tasks"
 MOST_PERMITS = 1000
 BY_NAME: Sort = (("_id", 1),)
 # Who ends a claim gives its permits back at once; nobody need do it instead before this.
@@ -23,26 +26,32 @@ SETTLING = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a permit: one claim of one job."""
+    """Who holds a permit: one claim of one job of the collection ``kind``."""
 
     permit: str
+    kind: str
     token: str
     job_id: str
     since: datetime
 
 
 class Permits:
-    def __init__(self, documents: Documents, jobs: Documents, *, clock: Clock, patience: timedelta) -> None:
-        """``patience`` must exceed the time between taking a permit and the claim it is taken for."""
+    def __init__(
+        self, documents: Documents, jobs: Mapping[str, Documents], *, clock: Clock, patience: timedelta
+    ) -> None:
+        """``jobs`` are the collections of those who may hold permits, by kind.
+
+        ``patience`` must exceed the time between taking a permit and the claim it is taken for.
+        """
         self._documents = documents.of_tenant(SYSTEM_TENANT)
         self._jobs = jobs
         self._clock = clock
         self._patience = patience
         self._last_read = ""
 
-    async def acquire(self, limit: Limit, *, token: str, job_id: str) -> bool:
+    async def acquire(self, limit: Limit, *, kind: str, token: str, job_id: str) -> bool:
         """True when there was one left."""
-        holder = {"token": token, "job_id": job_id, "at": self._clock()}
+        holder = {"token": token, "kind": kind, "job_id": job_id, "at": self._clock()}
         below = {"_id": limit.permit, "held": {"$lt": limit.most}}
         try:
             return await self._documents.update_one(
@@ -72,8 +81,8 @@ class Permits:
         self._last_read = documents[-1]["_id"] if len(documents) == most else ""
         holders = [_read(document, holder) for document in documents for holder in document["holders"]]
         old = [holder for holder in holders if holder.since < self._clock() - SETTLING]
-        jobs = await self._find_jobs({holder.job_id for holder in old})
-        return [holder for holder in old if self._is_stale(holder, jobs.get(holder.job_id))]
+        jobs = await self._find_jobs(old)
+        return [holder for holder in old if self._is_stale(holder, jobs.get((holder.kind, holder.job_id)))]
 
     def _is_stale(self, holder: Holder, job: Document | None) -> bool:
         now = self._clock()
@@ -84,13 +93,16 @@ class Permits:
             return bool(job["updated_at"] < now - SETTLING)
         return holder.since < now - self._patience
 
-    async def _find_jobs(self, ids: set[str]) -> Mapping[str, Document]:
-        if not ids:
-            return {}
+    async def _find_jobs(self, holders: Sequence[Holder]) -> Mapping[tuple[str, str], Document]:
+        found: dict[tuple[str, str], Document] = {}
         fields = ("lease", "started_at", "updated_at")
-        found = await self._jobs.find_many({"_id": {"$in": list(ids)}}, limit=len(ids), fields=fields)
-        return {job["_id"]: job for job in found}
+        for kind, documents in self._jobs.items():
+            if ids := {holder.job_id for holder in holders if holder.kind == kind}:
+                jobs = await documents.find_many({"_id": {"$in": list(ids)}}, limit=len(ids), fields=fields)
+                found |= {(kind, job["_id"]): job for job in jobs}
+        return found
 
 
 def _read(document: Document, holder: Mapping[str, Any]) -> Holder:
-    return Holder(document["_id"], holder["token"], holder["job_id"], holder["at"])
+    kind = holder.get("kind", OLDEST_KIND)
+    return Holder(document["_id"], kind, holder["token"], holder["job_id"], holder["at"])

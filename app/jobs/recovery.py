@@ -45,10 +45,14 @@ def indexes(collection: str) -> tuple[Index, ...]:
 class Recovery:
     """The sweep's view of one collection of jobs."""
 
-    def __init__(self, documents: Documents, *, clock: Clock, redispatch: timedelta) -> None:
+    def __init__(
+        self, documents: Documents, *, clock: Clock, redispatch: timedelta, history_limit: int | None = None
+    ) -> None:
+        """``history_limit`` is the store's."""
         self._documents = documents
         self._clock = clock
         self._redispatch = redispatch
+        self._history_limit = history_limit
 
     async def list_due(self, *, within: timedelta = timedelta(0), limit: int = DUE_BATCH) -> list[Job]:
         """Queued jobs whose time comes ``within`` and for which nobody rang yet, the longest waiting first."""
@@ -74,9 +78,12 @@ class Recovery:
         asked = {"status": {"$in": WAITING}, "cancel_requested_at": {"$gt": LONG_AGO}}
         return await self._list(asked)
 
-    async def list_held_by(self, workers: Sequence[str], *, claimed_before: datetime | None = None) -> list[Job]:
+    async def list_held_by(
+        self, workers: Sequence[str], *, claimed_before: datetime | None = None, limit: int = BATCH
+    ) -> list[Job]:
         held: Document = {"status": Status.PROCESSING.value, "lease.worker": {"$in": list(workers)}}
-        return await self._list(held | ({"started_at": {"$lt": claimed_before}} if claimed_before else {}))
+        earlier = {"started_at": {"$lt": claimed_before}} if claimed_before else {}
+        return await self._list(held | earlier, limit=limit)
 
     async def list_orphans(self, known_workers: Sequence[str], *, started_before: datetime) -> list[Job]:
         """Jobs held by a worker that has no document any more."""
@@ -124,16 +131,21 @@ class Recovery:
         """End an attempt whose worker is gone; False when somebody else was faster."""
         token = job.lease.token if job.lease else None
         held = {"_id": job.id, "status": Status.PROCESSING.value, "lease.token": token}
-        return await self._documents.update_one(held, transitions.settled(outcome, Evidence(), self._clock()))
+        return await self._end(held, outcome)
 
     async def cancel_unheeded(self, job: Job) -> bool:
         asked = {"_id": job.id, "status": {"$in": WAITING}, "cancel_requested_at": job.cancel_requested_at}
-        return await self._documents.update_one(asked, transitions.cancelled(self._clock()))
+        change = transitions.with_newest_history(transitions.cancelled(self._clock()), self._history_limit)
+        return await self._documents.update_one(asked, change)
 
     async def fail_overdue(self, job: Job) -> bool:
         # The deadline is part of the guard: a retry meanwhile began a series that has none.
         waiting = {"_id": job.id, "status": {"$in": WAITING}, "deadline_at": job.deadline_at}
-        return await self._documents.update_one(waiting, transitions.settled(OVERDUE, Evidence(), self._clock()))
+        return await self._end(waiting, OVERDUE)
+
+    async def _end(self, where: Document, outcome: Outcome) -> bool:
+        change = transitions.settled(outcome, Evidence(), self._clock())
+        return await self._documents.update_one(where, transitions.with_newest_history(change, self._history_limit))
 
     async def _list(self, where: Document, *, sort: Sort | None = None, limit: int = BATCH) -> list[Job]:
         return [to_job(found) for found in await self._documents.find_many(where, limit=limit, sort=sort)]

@@ -152,8 +152,15 @@ class JobRunner:
         if taken is None:
             log.debug("job.nothing_to_claim", task_id=job_id)
             return
+        await self._attend(taken)
+
+    async def run_held(self, job: Job) -> None:
+        """Do one attempt at a job that this process has claimed already."""
+        await self._attend(Taken(job))
+
+    async def _attend(self, taken: Taken) -> None:
         job = taken.job
-        if worker in self._fenced:
+        if _holder(job) in self._fenced:
             # The claim was on its way when the lease ran out; the sweep gives the job to somebody else.
             log.warning("job.claimed_too_late", task_id=job.id)
             return

@@ -11,9 +11,10 @@ from app.errors import Conflict, LeaseLost, NotFound
 from app.ids import new_token
 from app.jobs import transitions
 from app.jobs.documents import to_document, to_job
+from app.jobs.grouped import GroupedWrites
 from app.jobs.lanes import PARKED
 from app.jobs.models import Job, NewJob, Status
-from app.jobs.outcomes import Outcome
+from app.jobs.outcomes import Failed, Finished, Outcome
 from app.jobs.transitions import Change, Evidence
 
 # Two processes know the store's time within a few milliseconds: what one just made due must not be early for another.
@@ -55,11 +56,19 @@ class JobStore:
         clock: Clock,
         redispatch: timedelta,
         priority_step: timedelta = PRIORITY_STEP,
+        history_limit: int | None = None,
+        grouped: GroupedWrites | None = None,
     ) -> None:
+        """With a ``history_limit`` only so many of the newest entries are kept: for jobs that are woken for days.
+
+        ``grouped`` is for short jobs, many of which end at the same time.
+        """
         self._documents = documents
         self._clock = clock
         self._redispatch = redispatch
         self._priority_step = priority_step
+        self._history_limit = history_limit
+        self._grouped = grouped
 
     async def enqueue(self, new: NewJob) -> Job:
         """Store an accepted job as `queued`. Raises `DuplicateDocument` when the id is taken."""
@@ -105,7 +114,7 @@ class JobStore:
 
     async def settle(self, job: Job, outcome: Outcome, evidence: Evidence) -> None:
         """End the attempt: finish, requeue, suspend or cancel the job; raises `LeaseLost`."""
-        await self._write_if_held(job, transitions.settled(outcome, evidence, self._clock()))
+        await self._write_if_held(job, self._limited(transitions.settled(outcome, evidence, self._clock())))
 
     async def cancel(self, tenant_id: str, job_id: str) -> Status:
         """Cancel at once what nobody holds, else ask the holder to stop; answers the status after that."""
@@ -135,7 +144,7 @@ class JobStore:
         ended: Document = {"_id": job_id, "status": {"$in": RETRYABLE}, "history.label": {"$ne": request}}
         if ended_at is not None:
             ended["completed_at"] = ended_at
-        changed = await documents.change_one(ended, change)
+        changed = await documents.change_one(ended, self._limited(change))
         if changed is not None:
             return to_job(changed)
         found = await self._get_status(tenant_id, job_id)
@@ -152,8 +161,38 @@ class JobStore:
             self._clock(), lane=tenant_id, fields=fields, request=request, redispatch=self._redispatch
         )
         suspended = {**where, "_id": job_id, "status": Status.AWAITING_APPROVAL.value}
-        changed = await self._documents.of_tenant(tenant_id).change_one(suspended, change)
+        return await self._change_waiting(tenant_id, suspended, change)
+
+    async def claim_suspended(self, job_id: str, *, worker: str, token: str | None = None) -> Job | None:
+        """Take a suspended job for one attempt under a new lease, without a message; None when it is not suspended.
+
+        A job that is to run apart from others is not taken: it goes on by `resume`, and a message.
+        """
+        suspended = {"_id": job_id, "status": Status.AWAITING_APPROVAL.value, "alone": {"$ne": True}}
+        change = self._limited(transitions.woken(token or new_token(), worker, self._clock()))
+        document = await self._documents.change_one(suspended, change)
+        return None if document is None else to_job(document)
+
+    async def conclude(
+        self,
+        tenant_id: str,
+        job_id: str,
+        *,
+        where: Mapping[str, Any],
+        outcome: Finished | Failed,
+        fields: Mapping[str, Any],
+    ) -> Job:
+        """End a job that waits, queued or suspended, without an attempt, and set these fields with it.
+
+        Raises `JobNotSuspended` when it is not as ``where`` says, or does not wait.
+        """
+        change = transitions.settled(outcome, Evidence(fields=dict(fields)), self._clock())
+        return await self._change_waiting(tenant_id, {**where, "_id": job_id, "status": {"$in": WAITING}}, change)
+
+    async def _change_waiting(self, tenant_id: str, waiting: Document, change: Change) -> Job:
+        changed = await self._documents.of_tenant(tenant_id).change_one(waiting, self._limited(change))
         if changed is None:
+            job_id: str = waiting["_id"]
             found = await self._get_status(tenant_id, job_id)
             raise JobNotSuspended(f"{job_id} does not wait any more; it is {found}", status=found)
         return to_job(changed)
@@ -174,13 +213,14 @@ class JobStore:
         return due if may_run_alone else due | {"alone": {"$ne": True}}
 
     async def _claim(self, where: Document, worker: str, token: str | None, *, sort: Sort | None = None) -> Job | None:
-        change = transitions.claimed(token or new_token(), worker, self._clock())
+        change = self._limited(transitions.claimed(token or new_token(), worker, self._clock()))
         document = await self._documents.change_one(where, change, sort=sort)
         return None if document is None else to_job(document)
 
     async def _try_cancel(self, tenant_id: str, job_id: str) -> Status | None:
         documents, now = self._documents.of_tenant(tenant_id), self._clock()
-        if await documents.update_one({"_id": job_id, "status": {"$in": WAITING}}, transitions.cancelled(now)):
+        cancelled = self._limited(transitions.cancelled(now))
+        if await documents.update_one({"_id": job_id, "status": {"$in": WAITING}}, cancelled):
             return Status.CANCELLED
         if await documents.update_one({"_id": job_id, "status": Status.PROCESSING.value}, _asked_to_stop(now)):
             return Status.PROCESSING
@@ -195,12 +235,20 @@ class JobStore:
             raise NotFound(f"no job {job_id!r}", id=job_id)
         return Status(document["status"])
 
+    def _limited(self, change: Change) -> Change:
+        return transitions.with_newest_history(change, self._history_limit)
+
     async def _write_if_held(self, job: Job, change: Change) -> None:
         # The token, not the id, proves ownership: a worker that stalled past its lease must not
         # overwrite the attempt that replaced it.
         held = {"_id": job.id, "status": Status.PROCESSING.value, "lease.token": job.lease and job.lease.token}
-        if job.lease is None or not await self._documents.update_one(held, change):
+        if job.lease is None or not await self._update(held, change):
             raise LeaseLost(f"{job.id} is no longer held by this attempt", job_id=job.id)
+
+    async def _update(self, where: Document, change: Change) -> bool:
+        if self._grouped is not None:
+            return await self._grouped.update(where, change)
+        return await self._documents.update_one(where, change)
 
 
 def _asked_to_stop(now: datetime) -> Change:

@@ -6,7 +6,7 @@ evidently lost. Several sweeps at once are harmless: every step is a guarded wri
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,8 +62,14 @@ class Sweeper:
         measure_depth: Callable[[], Awaitable[int | None]],
         broker_answers: Callable[[], bool],
         on_change: Callable[[str], None],
+        others: Sequence[Recovery] = (),
+        sharing: Sequence[Recovery] = (),
     ) -> None:
-        """``interval`` is the time to the next sweep; ``remind`` rings for a job at a time before that."""
+        """``interval`` is the time to the next sweep; ``remind`` rings for a job at a time before that.
+
+        ``others`` are all other collections that the same workers hold jobs of; ``sharing`` are those of them whose
+        messages wait in the same queue.
+        """
         self._recovery = recovery
         self._workers = workers
         self._policy_of = policy_of
@@ -75,6 +81,8 @@ class Sweeper:
         self._measure_depth = measure_depth
         self._broker_answers = broker_answers
         self._on_change = on_change
+        self._others = others
+        self._sharing = sharing
 
     async def sweep(self) -> SweepReport:
         released = await self._release_lost()
@@ -112,8 +120,13 @@ class Sweeper:
         released = sum([await self._release(job, in_company=held[_holder(job)] > 1) for job in lost])
         if len(lost) < BATCH:
             for worker in expired:
-                await self._workers.forget(worker)
+                await self._forget(worker)
         return released
+
+    async def _forget(self, worker: str) -> None:
+        # Who sweeps the other collections has to find it among the expired ones.
+        if not any([await recovery.list_held_by([worker], limit=1) for recovery in self._others]):
+            await self._workers.forget(worker)
 
     async def _release(self, job: Job, *, in_company: bool) -> bool:
         outcome = decide_lost(job, policy=self._policy_of(job), now=self._clock(), in_company=in_company)
@@ -175,7 +188,8 @@ class Sweeper:
             return self._broker_answers()
         if queued == 0:
             return True
-        return queued < await self._recovery.count_startable(limit=queued + 1)
+        startable = [await one.count_startable(limit=queued + 1) for one in (self._recovery, *self._sharing)]
+        return queued < sum(startable)
 
 
 def _holder(job: Job) -> str:

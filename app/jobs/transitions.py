@@ -72,6 +72,12 @@ def settled(outcome: Outcome, evidence: Evidence, now: datetime) -> Change:
     return _with_evidence(change, evidence)
 
 
+def woken(token: str, worker: str, now: datetime) -> Change:
+    """A suspended job goes on at once, with whoever woke it."""
+    change = claimed(token, worker, now)
+    return {**change, "$set": {**change["$set"], "not_before": now, "resumed_at": now}}
+
+
 def cancelled(now: datetime) -> Change:
     """For a job nobody holds."""
     return _final(Status.CANCELLED, Reason.CANCELLED, now, CANCELLED)
@@ -124,6 +130,14 @@ def rung(now: datetime, next_dispatch_at: datetime, *, lane: str) -> Change:
 def parked(permit: str, *, tenant_id: str) -> Change:
     """Not a state change: the job waits for a permit, and nobody need ring before there is one."""
     return {"$set": {"lane": parking_lane(permit, tenant_id), "next_dispatch_at": None}}
+
+
+def with_newest_history(change: Change, limit: int | None) -> Change:
+    """The same change, which keeps the newest ``limit`` entries of the history only; None keeps all."""
+    if limit is None:
+        return change
+    pushed = change["$push"]
+    return {**change, "$push": {**pushed, "history": {"$each": [pushed["history"]], "$slice": -limit}}}
 
 
 def _final(

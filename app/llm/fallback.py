@@ -1,24 +1,23 @@
 """Turns a call for a role into calls for one model each: when the first cannot answer, the next is asked."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, TypeVar
 
 import structlog
 
 from app.errors import CircuitOpen, ExecutionError, NotAsked
 from app.llm.errors import LlmError, LlmRejected, ProviderBusy
-from app.llm.messages import Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.facade import ChatFacade, Question
+from app.llm.messages import A, Asked, Chat
 from app.llm.providers import Chains
 from app.llm.usage import ModelRole
 from app.model_names import ModelRef
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
 
-
-class FallbackChat:
+class FallbackChat(ChatFacade):
     """Stands in front of the facades that count, limit and guard, so that they see every call to a provider.
 
     A bad request, a refusal, an answer of the wrong shape or a budget that is used up ends the call: another model is
@@ -26,32 +25,17 @@ class FallbackChat:
     """
 
     def __init__(self, chat: Chat, chains: Chains) -> None:
-        self._chat = chat
+        super().__init__(chat)
         self._chains = chains
 
     def model_name(self, role: Asked) -> str:
         return self._chat.model_name(self._chain(role)[0])
 
-    async def complete(
-        self,
-        role: Asked,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        on_token: OnToken | None = None,
-    ) -> Completion:
-        return await self._first_answer(
-            role, lambda model: self._chat.complete(model, messages, max_tokens=max_tokens, on_token=on_token)
-        )
-
-    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        return await self._first_answer(role, lambda model: self._chat.structured(model, messages, schema))
-
-    async def _first_answer(self, asked: Asked, ask: Callable[[ModelRef], Coroutine[Any, Any, T]]) -> T:
+    async def _ask(self, question: Question[A]) -> A:
         failures: list[ExecutionError] = []
-        for model in self._chain(asked):
+        for model in self._chain(question.role):
             try:
-                return await ask(model)
+                return await replace(question, role=model).put_to(self._chat)
             except ExecutionError as error:
                 if not is_worth_another(error):
                     raise

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -38,6 +38,9 @@ class Completion:
     model: str
     usage: TokenUsage
 
+    def as_json(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Structured(Generic[M]):
@@ -45,14 +48,18 @@ class Structured(Generic[M]):
     model: str
     usage: TokenUsage
 
+    def as_json(self) -> dict[str, Any]:
+        return self.value.model_dump(mode="json")
+
 
 class Answer(Protocol):
-    """What every kind of answer tells: which model gave it and what that consumed."""
+    """What every kind of answer tells: itself, which model gave it and what that consumed."""
 
     @property
     def model(self) -> str: ...
     @property
     def usage(self) -> TokenUsage: ...
+    def as_json(self) -> str | dict[str, Any]: ...
 
 
 A = TypeVar("A", bound=Answer)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +12,8 @@ import structlog
 from app.impatient_redis import RedisGuard
 from app.llm.allowances import MINUTE, LocalWindows, SharedWindows
 from app.llm.errors import LlmQuotaExhausted, LlmRateLimited, ModelCallError, ProviderBusy
-from app.llm.messages import A, Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.facade import ChatFacade, Question
+from app.llm.messages import A, Asked, Chat
 from app.llm.tokens import estimate_tokens, tokens_of
 from app.llm.usage import TokenUsage
 from app.model_names import ModelRef
@@ -141,40 +142,20 @@ class Pacer:
         )
 
 
-class PacedChat:
+class PacedChat(ChatFacade):
     """Asks only as often as the provider allows; raises `ProviderBusy` instead of being refused."""
 
     def __init__(self, chat: Chat, pacer: Pacer, model_of: Callable[[Asked], ModelRef], *, max_tokens: int) -> None:
         """``max_tokens`` is what an answer may have when a call does not say."""
-        self._chat = chat
+        super().__init__(chat)
         self._pacer = pacer
         self._model_of = model_of
         self._max_tokens = max_tokens
 
-    def model_name(self, role: Asked) -> str:
-        return self._chat.model_name(role)
-
-    async def complete(
-        self,
-        role: Asked,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        on_token: OnToken | None = None,
-    ) -> Completion:
-        tokens = tokens_of(messages) + (max_tokens or self._max_tokens)
-        return await self._paced(
-            role, tokens, lambda: self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token)
-        )
-
-    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        tokens = tokens_of(messages) + estimate_tokens(str(schema.model_json_schema())) + self._max_tokens
-        return await self._paced(role, tokens, lambda: self._chat.structured(role, messages, schema))
-
-    async def _paced(self, role: Asked, tokens: int, ask: Callable[[], Awaitable[A]]) -> A:
-        admission = await self._pacer.admit(self._model_of(role), tokens)
+    async def _ask(self, question: Question[A]) -> A:
+        admission = await self._pacer.admit(self._model_of(question.role), self._most(question))
         try:
-            answer = await ask()
+            answer = await question.put_to(self._chat)
         except LlmRateLimited as error:
             if error.retry_after is not None and not isinstance(error, LlmQuotaExhausted):
                 await self._pacer.pause(admission.model, error.retry_after)
@@ -184,6 +165,10 @@ class PacedChat:
             raise
         await self._pacer.settle(admission, answer.usage)
         return answer
+
+    def _most(self, question: Question[A]) -> int:
+        schema = estimate_tokens(str(question.schema.model_json_schema())) if question.schema else 0
+        return tokens_of(question.messages) + schema + (question.max_tokens or self._max_tokens)
 
 
 def _key(model: ModelRef) -> str:

@@ -69,8 +69,7 @@ def tally(jobs: Iterable[Mapping[str, Any]]) -> dict[Key, Tally]:
     tallies: dict[Key, Tally] = defaultdict(Tally)
     for job in jobs:
         tenant_id, history = job["tenant_id"], read_history(job["history"])
-        for charge in charges(history, after=job["counted_seq"]):
-            tallies[tenant_id, charge.at.date().isoformat()].charge(job, charge)
+        _charge(tallies, job, history)
         if job.get(DRY_RUN):
             # Its price is all that is seen of it.
             continue
@@ -78,6 +77,19 @@ def tally(jobs: Iterable[Mapping[str, Any]]) -> dict[Key, Tally]:
             for period in (effect.entry.at.date().isoformat(), ALL_TIME):
                 tallies[tenant_id, period].add(job, effect)
     return tallies
+
+
+def tally_charges(jobs: Iterable[Mapping[str, Any]]) -> dict[Key, Tally]:
+    """The same of what attempts consumed, and of nothing else."""
+    tallies: dict[Key, Tally] = defaultdict(Tally)
+    for job in jobs:
+        _charge(tallies, job, read_history(job["history"]))
+    return tallies
+
+
+def _charge(tallies: dict[Key, Tally], job: Mapping[str, Any], history: Iterable[HistoryEntry]) -> None:
+    for charge in charges(history, after=job["counted_seq"]):
+        tallies[job["tenant_id"], charge.at.date().isoformat()].charge(job, charge)
 
 
 def _effects(job: Mapping[str, Any], history: Iterable[HistoryEntry]) -> Iterator[Effect]:

@@ -1,10 +1,11 @@
-"""What a tenant's tasks consumed, by day and agent: noted in their histories, summed up with the other roll-ups."""
+"""What a tenant's tasks and steps consumed, by day and agent: noted in their histories, summed up in roll-ups."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from app.clock import Clock
@@ -17,6 +18,8 @@ NOTE = "cost"
 TOKENS, MODEL_CALLS, NANO_USD = UNITS = ("tokens", "model_calls", "nano_usd")
 NANO = 10**9
 MOST_DAYS = 366
+# What the ids of the roll-ups of steps end with: each collection is counted in batches of its own.
+OF_STEPS = ":steps"
 DAY = timedelta(days=1)
 Amounts = Mapping[str, int]
 
@@ -29,7 +32,7 @@ class GroupBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one attempt at a task consumed, and for which agent."""
+    """What one attempt at a job consumed, and for which agent."""
 
     at: datetime
     agent: str
@@ -54,6 +57,13 @@ def note_of(cost: Mapping[str, Any], agent: str) -> dict[str, Any]:
     }
 
 
+def added_to(history: Iterable[Mapping[str, Any]], note: Mapping[str, Any]) -> dict[str, Any]:
+    """A note of what one attempt consumed, as that of all attempts so far; ``history`` as it is stored."""
+    notes = [entry["noted"][NOTE] for entry in history if NOTE in entry.get("noted", {})]
+    before: Mapping[str, Any] = notes[-1] if notes else {}
+    return {**note, **{unit: before.get(unit, 0) + note[unit] for unit in UNITS}}
+
+
 def charges(history: Iterable[HistoryEntry], *, after: int) -> Iterator[Charge]:
     """What each attempt consumed that ended with an entry behind number ``after``."""
     before: Mapping[str, Any] = {}
@@ -67,7 +77,7 @@ def charges(history: Iterable[HistoryEntry], *, after: int) -> Iterator[Charge]:
 
 
 class UsageReport:
-    """Reads the roll-ups: one document for each day, however many tasks there were."""
+    """Reads the roll-ups: two documents for each day, however many tasks and steps there were."""
 
     def __init__(self, rollups: Documents, *, clock: Clock) -> None:
         self._rollups = rollups
@@ -78,10 +88,9 @@ class UsageReport:
         last = last or self._clock().date()
         first = first or last.replace(day=1)
         days = _days(first, last)
+        ids = [f"{tenant_id}:{day}{of}" for day in days for of in ("", OF_STEPS)]
         found = await self._rollups.of_tenant(tenant_id).find_many(
-            {"_id": {"$in": [f"{tenant_id}:{day}" for day in days]}},
-            limit=len(days),
-            fields=("period", "usage", "agent_usage"),
+            {"_id": {"$in": ids}}, limit=len(ids), fields=("period", "usage", "agent_usage")
         )
         rollups = sorted(found, key=lambda rollup: str(rollup["period"]))
         total = _sum(rollup.get("usage", {}) for rollup in rollups)
@@ -102,7 +111,8 @@ def _groups(rollups: list[Document], group_by: GroupBy, tenant_id: str, total: A
         case GroupBy.TENANT:
             return {tenant_id: total}
         case GroupBy.DAY:
-            return {rollup["period"]: _sum([rollup["usage"]]) for rollup in rollups if "usage" in rollup}
+            by_day = groupby((one for one in rollups if "usage" in one), key=lambda rollup: str(rollup["period"]))
+            return {day: _sum(rollup["usage"] for rollup in of_day) for day, of_day in by_day}
         case GroupBy.AGENT:
             agents = sorted({name for rollup in rollups for name in rollup.get("agent_usage", {})})
             return {name: _sum(rollup.get("agent_usage", {}).get(name, {}) for rollup in rollups) for name in agents}

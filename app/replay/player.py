@@ -16,12 +16,13 @@ from app.effects import errors as effect_errors
 from app.effects.tool import Fire, Performed
 from app.errors import ExecutionError
 from app.llm import errors as llm_errors
+from app.llm.facade import StructuredQuestion, TextQuestion
 from app.llm.messages import Asked, Completion, M, Message, OnToken, Structured
 from app.llm.search import SearchResult
 from app.llm.usage import TokenUsage
 from app.replay.artifacts import NotKept
 from app.replay.models import CallKind, RecordedCall, RecordedError, RecordedMessage, RecordedRun, as_recorded
-from app.replay.tape import complete_call, describe_call, effect_call, search_call, structured_call, tool_call
+from app.replay.tape import describe_call, effect_call, model_call, search_call, tool_call
 
 T = TypeVar("T")
 LINES_OF_CONTEXT = 2
@@ -151,7 +152,7 @@ class PlayedChat:
     ) -> Completion:
         live = self._live
         answer = await self._player.answer(
-            complete_call(role, as_recorded(messages), max_tokens=max_tokens),
+            model_call(TextQuestion(role=role, messages=messages, max_tokens=max_tokens), as_recorded(messages)),
             lambda call: Completion(str(call.response), call.model or "recorded", _usage(call)),
             (lambda: live.complete(role, messages, max_tokens=max_tokens)) if live else None,
         )
@@ -162,7 +163,7 @@ class PlayedChat:
     async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
         live = self._live
         return await self._player.answer(
-            structured_call(role, as_recorded(messages), schema.__name__),
+            model_call(StructuredQuestion(role=role, messages=messages, schema=schema), as_recorded(messages)),
             lambda call: Structured(_validated(call, schema), call.model or "recorded", _usage(call)),
             (lambda: live.structured(role, messages, schema)) if live else None,
         )

@@ -11,9 +11,9 @@ from app.agents.tools.errors import ToolFailed
 from app.agents.tools.models import Toolbox, ToolDescription, ToolResult
 from app.effects.tool import Effects, Fire, NoEffects, Performed
 from app.errors import OrchestratorError
-from app.llm.messages import Asked, Chat, Completion, M, Message, OnToken, Structured
+from app.llm.facade import ChatFacade, Question
+from app.llm.messages import A, Answer, Chat, Message
 from app.llm.search import SearchResult, WebSearch
-from app.llm.usage import TokenUsage
 from app.replay.models import (
     CallKind,
     Equipment,
@@ -106,35 +106,14 @@ class Tape:
         return RecordedError(type=error.code, message=self.mask(error.message), kind=type(error).__name__, output=said)
 
 
-class RecordedChat:
+class RecordedChat(ChatFacade):
     def __init__(self, chat: Chat, tape: Tape) -> None:
-        self._chat = chat
+        super().__init__(chat)
         self._tape = tape
 
-    def model_name(self, role: Asked) -> str:
-        return self._chat.model_name(role)
-
-    async def complete(
-        self,
-        role: Asked,
-        messages: Sequence[Message],
-        *,
-        max_tokens: int | None = None,
-        on_token: OnToken | None = None,
-    ) -> Completion:
-        call = complete_call(role, self._tape.masked(messages), max_tokens=max_tokens)
-        work = self._chat.complete(role, messages, max_tokens=max_tokens, on_token=on_token)
-        return await self._tape.noted(call, work, self._of_completion)
-
-    async def structured(self, role: Asked, messages: Sequence[Message], schema: type[M]) -> Structured[M]:
-        call = structured_call(role, self._tape.masked(messages), schema.__name__)
-        return await self._tape.noted(call, self._chat.structured(role, messages, schema), self._of_structured)
-
-    def _of_completion(self, answer: Completion) -> dict[str, Any]:
-        return {"response": answer.text, **_consumed(answer.model, answer.usage)}
-
-    def _of_structured(self, answer: Structured[M]) -> dict[str, Any]:
-        return {"response": answer.value.model_dump(mode="json"), **_consumed(answer.model, answer.usage)}
+    async def _ask(self, question: Question[A]) -> A:
+        call = model_call(question, self._tape.masked(question.messages))
+        return await self._tape.noted(call, question.put_to(self._chat), _given)
 
 
 class RecordedSearch:
@@ -190,13 +169,13 @@ class RecordedEffects:
         return await self._tape.noted(call, work, lambda done: {"response": asdict(done)})
 
 
-def complete_call(role: Asked, messages: tuple[RecordedMessage, ...], *, max_tokens: int | None) -> RecordedCall:
-    asked = {"max_tokens": max_tokens}
-    return RecordedCall(kind=CallKind.COMPLETE, name=str(role), asked=asked, messages=messages)
-
-
-def structured_call(role: Asked, messages: tuple[RecordedMessage, ...], schema: str) -> RecordedCall:
-    return RecordedCall(kind=CallKind.STRUCTURED, name=str(role), asked={"schema": schema}, messages=messages)
+def model_call(question: Question[A], messages: tuple[RecordedMessage, ...]) -> RecordedCall:
+    """``messages`` are the question's own, as they are recorded."""
+    name, schema = str(question.role), question.schema
+    if schema is None:
+        limit = {"max_tokens": question.max_tokens}
+        return RecordedCall(kind=CallKind.COMPLETE, name=name, asked=limit, messages=messages)
+    return RecordedCall(kind=CallKind.STRUCTURED, name=name, asked={"schema": schema.__name__}, messages=messages)
 
 
 def search_call(query: str, *, max_results: int) -> RecordedCall:
@@ -257,8 +236,9 @@ def recorded_run(tape: Tape, **known: Any) -> RecordedRun:
     )
 
 
-def _consumed(model: str, usage: TokenUsage) -> dict[str, Any]:
-    return {"model": model, "tokens": {name: count for name, count in asdict(usage).items() if count}}
+def _given(answer: Answer) -> dict[str, Any]:
+    tokens = {name: count for name, count in asdict(answer.usage).items() if count}
+    return {"response": answer.as_json(), "model": answer.model, "tokens": tokens}
 
 
 def _ended(call: RecordedCall, began: float, **how: Any) -> RecordedCall:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from app.http.openapi import responses
-from app.http.pagination import Cursor, PageParams, encode_cursor, page_meta
+from app.http.pagination import Cursor
 from app.http.parameters import PageQuery
 from app.identity.authentication import CurrentPrincipal
 from app.sessions.messages import Message
@@ -14,13 +14,11 @@ from app.sessions.schemas import (
     MessageListResponse,
     SessionCost,
     SessionItem,
-    SessionListMeta,
     SessionListResponse,
     SessionMessage,
     SessionResponse,
 )
-from app.sessions.service import Page, SessionService, T
-from app.sessions.tasks import MOST_COUNTED
+from app.sessions.service import SessionService
 
 router = APIRouter(prefix="/v1/sessions", tags=["Sessions"])
 SessionId = Annotated[str, Path(max_length=128, description="The `session_id` of its tasks.", examples=["demo"])]
@@ -38,11 +36,10 @@ Sessions = Annotated[SessionService, Depends(_service)]
 async def list_sessions(sessions: Sessions, principal: CurrentPrincipal, params: PageQuery) -> SessionListResponse:
     """Sessions that a client named or went on with, newest activity first, by page or by cursor."""
     page = await sessions.list_page(principal.tenant_id, params)
-    last = page.items[-1] if page.has_next else None
     return SessionListResponse(
         items=[_present_item(session) for session in page.items],
-        meta=_meta(page, params),
-        next_cursor=encode_cursor(Cursor(last.last_activity_at, last.id)) if last else None,
+        meta=page.meta(params),
+        next_cursor=page.next_cursor(lambda last: Cursor(last.last_activity_at, last.id)),
     )
 
 
@@ -58,11 +55,10 @@ async def list_session_messages(
 ) -> MessageListResponse:
     """What was asked and answered, oldest first, by page or by cursor."""
     page = await sessions.list_messages(principal.tenant_id, session_id, params)
-    last = page.items[-1] if page.has_next else None
     return MessageListResponse(
         items=[_present_message(message) for message in page.items],
-        meta=_meta(page, params),
-        next_cursor=encode_cursor(Cursor(last["created_at"], last["_id"])) if last else None,
+        meta=page.meta(params),
+        next_cursor=page.next_cursor(lambda last: Cursor(last["created_at"], last["_id"])),
     )
 
 
@@ -98,8 +94,3 @@ def _present_item(session: Session) -> SessionItem:
 
 def _present_message(message: Message) -> SessionMessage:
     return SessionMessage(**{name: message[name] for name in ("task_id", "role", "content", "created_at")})
-
-
-def _meta(page: Page[T], params: PageParams) -> SessionListMeta:
-    meta = page_meta(params, total_items=page.total, has_next=page.has_next)
-    return SessionListMeta(**meta.model_dump(), total_is_capped=page.total >= MOST_COUNTED)

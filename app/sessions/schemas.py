@@ -34,13 +34,9 @@ class SessionItem(BaseModel):
     has_summary: bool
 
 
-class SessionListMeta(PageMeta):
-    total_is_capped: bool = Field(False, description="True when there are more than `total_items`.")
-
-
 class SessionListResponse(BaseModel):
     items: list[SessionItem]
-    meta: SessionListMeta
+    meta: PageMeta
     next_cursor: str | None
     api_version: Literal["v1"] = "v1"
 
@@ -56,6 +52,6 @@ class SessionMessage(BaseModel):
 
 class MessageListResponse(BaseModel):
     items: list[SessionMessage]
-    meta: SessionListMeta
+    meta: PageMeta
     next_cursor: str | None
     api_version: Literal["v1"] = "v1"

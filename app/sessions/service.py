@@ -1,26 +1,13 @@
 """The use cases of a session: read it and what was said in it, list the sessions, delete one."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
 
-from app.http.pagination import PageParams
+from app.http.pagination import MOST_COUNTED, Page, PageParams
 from app.sessions.messages import Message, MessageLog
 from app.sessions.models import Overview, Session, SessionNotFound
 from app.sessions.repository import SessionRepository
-from app.sessions.tasks import MOST_COUNTED, SessionTasks
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some of a longer list; ``total`` is counted up to `MOST_COUNTED`."""
-
-    items: list[T]
-    has_next: bool
-    total: int
+from app.sessions.tasks import SessionTasks
 
 
 class SessionService:
@@ -58,7 +45,7 @@ class SessionService:
             ),
             self._messages.count(tenant_id, session_id, since=since, limit=MOST_COUNTED),
         )
-        return Page(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+        return Page.of(found, params, total=total)
 
     async def list_page(self, tenant_id: str, params: PageParams) -> Page[Session]:
         """Sessions that a client named or went on with, once a worker has begun such a task."""
@@ -66,7 +53,7 @@ class SessionService:
             self._sessions.list_page(tenant_id, limit=params.page_size + 1, skip=params.skip, after=params.after),
             self._sessions.count(tenant_id, limit=MOST_COUNTED),
         )
-        return Page(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+        return Page.of(found, params, total=total)
 
     async def delete(self, tenant_id: str, session_id: str) -> None:
         """Delete messages and memory. The tasks stay, and are no part of the session any more."""

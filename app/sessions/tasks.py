@@ -3,13 +3,12 @@
 from datetime import datetime
 
 from app.database.documents import NEWEST_FIRST, Document, Documents
+from app.http.pagination import MOST_COUNTED
 from app.jobs.models import DRY_RUN
 from app.sessions.models import Position, Totals, Turn
 
 # Of tasks since what the memory covers. A window holds a few; without summaries what is older is forgotten.
 MOST_TURNS = 50
-# Counting is work that grows with history; past this a session says "at least".
-MOST_COUNTED = 10_000
 COMPLETED = "completed"
 FIELDS = ("created_at", "input_text", "result.raw_output")
 

@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from app.agents.base import AgentOutput, AgentRequest, BaseAgent
 from app.agents.contracts import check_inputs, check_output, check_texts
@@ -15,6 +14,7 @@ from app.agents.metering import Meter
 from app.agents.registry import Registry
 from app.agents.specs import AgentSpec
 from app.agents.streaming import in_public
+from app.agents.time_limit import within
 from app.agents.tools.models import Toolbox, ToolCall
 from app.agents.tools.toolbox import Toolboxes
 from app.artifacts.store import ArtifactStore
@@ -22,13 +22,12 @@ from app.checkpoints.models import Ledger, thread_of
 from app.checkpoints.service import AgentCheckpoints, Checkpoints
 from app.effects.ledger import EffectLedger
 from app.effects.performer import TaskEffects
-from app.errors import AttemptTimeout
 from app.governance.budgets.chat import BudgetedChat
 from app.jobs.history import count_claims
 from app.jobs.runner import Attempt
 from app.llm.search import WebSearch
 from app.tasks.artifacts import TaskArtifacts, digests_of
-from app.tasks.runs import RunRecorder, counted_fields, counted_in, feedback_on
+from app.tasks.runs import Run, counted_fields, counted_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +42,21 @@ class Equipment:
     toolboxes: Toolboxes
 
 
+class Runs(Protocol):
+    """Notes what agents do in one attempt; tasks keep each run, and steps of workflows what all come to."""
+
+    def run(self, agent_name: str, agent_role: str) -> AbstractContextManager[Run]: ...
+
+    def feedback_on(self, agent_name: str) -> str | None:
+        """Why the last answer that this agent gave in an earlier attempt was refused; None when it was not."""
+        ...
+
+
 class AgentExecution:
     """Has an agent do its part of one attempt, as often as it is asked to."""
 
     def __init__(
-        self, registry: Registry, equipment: Equipment, attempt: Attempt, runs: RunRecorder, chat: BudgetedChat
+        self, registry: Registry, equipment: Equipment, attempt: Attempt, runs: Runs, chat: BudgetedChat
     ) -> None:
         self._registry = registry
         self._equipment = equipment
@@ -64,8 +73,7 @@ class AgentExecution:
         artifacts = TaskArtifacts(self._equipment.artifacts, self._attempt, self._noted_artifacts)
         check_inputs(spec, request.inputs)
         agent = await self._load(spec.name)
-        refused = feedback_on(self._attempt.job.document, agent_name)
-        asked = replace(request, feedback=request.feedback or refused)
+        asked = replace(request, feedback=request.feedback or self._runs.feedback_on(agent_name))
         with (
             self._runs.run(agent_name, "executor") as run,
             self._checkpoints_of(agent_name, run.meter) as checkpoints,
@@ -80,7 +88,7 @@ class AgentExecution:
             )
             public = in_public(replace(tools, artifacts=artifacts), run.live)
             work = agent.run(asked, run.recorded(public, asked, version=spec.version))
-            output = await _within(spec.timeout, work)
+            output = await within(spec.timeout, work)
             check_texts(spec, output)
             run.output = output.raw_output
             check_output(spec, output)
@@ -150,13 +158,3 @@ def result_of(output: AgentOutput) -> dict[str, Any]:
         "artifacts": [asdict(artifact) for artifact in output.artifacts],
         "notes": list(output.notes),
     }
-
-
-async def _within(limit: timedelta | None, work: Awaitable[AgentOutput]) -> AgentOutput:
-    try:
-        async with asyncio.timeout(limit.total_seconds() if limit else None) as allowed:
-            return await work
-    except TimeoutError as error:
-        if not allowed.expired():
-            raise
-        raise AttemptTimeout("the agent took longer than it may") from error

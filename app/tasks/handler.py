@@ -36,7 +36,7 @@ from app.tasks.quality import QualityGate, outcome_of
 from app.tasks.retry_policy import RetryPolicies, policy_fields
 from app.tasks.review import outcome_of_review
 from app.tasks.routing import chosen_by_client, chosen_by_input, known_route, routing_fields, without_agent
-from app.tasks.runs import RunRecorder, feedback_on
+from app.tasks.runs import RunRecorder
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +144,7 @@ class TaskHandler:
         task = attempt.job.document
         if known := known_route(task):
             return known
-        found = self._route_by_request(task, request) or await self._ask_peer(attempt, request, recorder, chat)
+        found = self._route_by_request(task, request) or await self._ask_peer(request, recorder, chat)
         fields = routing_fields(found)
         if isinstance(found, Unrouted) or found.grounds.rule is RoutingRule.CLIENT_CHOICE:
             # Costs nothing to find out again.
@@ -162,12 +162,10 @@ class TaskHandler:
         taker = find_taker(request.inputs, self._registry.list_routable())
         return chosen_by_input(taker) if taker else None
 
-    async def _ask_peer(
-        self, attempt: Attempt, request: AgentRequest, recorder: RunRecorder, chat: Chat
-    ) -> Route | Unrouted:
+    async def _ask_peer(self, request: AgentRequest, recorder: RunRecorder, chat: Chat) -> Route | Unrouted:
         with recorder.run(ROUTER, "router") as run:
             tools = run.meter.tools(chat, self._equipment.search)
-            asked = replace(request, feedback=feedback_on(attempt.job.document, ROUTER))
+            asked = replace(request, feedback=recorder.feedback_on(ROUTER))
             found = await self._peer.consider(asked, run.recorded(tools, asked))
             run.finish(routed(found.agent_name, found.confidence))
             run.output = f"{found.agent_name} ({found.confidence:.2f}): {found.reasoning}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.database.indexes import Index
-from app.http.pagination import Cursor
+from app.http.pagination import MOST_COUNTED, Cursor
 from app.jobs import recovery, retention
 from app.jobs.models import DRY_RUN
 from app.metrics import rollups
@@ -33,8 +33,6 @@ SUMMARY_FIELDS = (
     "completed_at",
     "result.summary",
 )
-# Counting is work that grows with history; past this a list says "at least".
-MOST_COUNTED = 10_000
 
 
 class TaskRepository:
@@ -63,7 +61,7 @@ class TaskRepository:
         """Summaries, newest first, from ``skip`` or from just behind ``after``."""
         where = _where(query)
         if after is not None:
-            where = {"$and": [where, _older_than(after)]}
+            where = {"$and": [where, older_than(after)]}
         return await self._documents.of_tenant(tenant_id).find_many(
             where, limit=limit, skip=skip, sort=NEWEST_FIRST, fields=SUMMARY_FIELDS
         )
@@ -97,7 +95,8 @@ def _created_between(query: TaskQuery) -> dict[str, datetime]:
     return {operator: bound for operator, bound in bounds.items() if bound is not None}
 
 
-def _older_than(position: Cursor) -> dict[str, Any]:
+def older_than(position: Cursor) -> dict[str, Any]:
+    """What comes behind this place of a list with the newest first."""
     return {
         "$or": [
             {"created_at": {"$lt": position.created_at}},

@@ -15,7 +15,7 @@ from app.events.stream import EventStream, check_not_over
 from app.governance.budgets.models import Unit
 from app.http.openapi import responses, writing
 from app.http.pagination import Cursor as ListCursor
-from app.http.pagination import PageParams, encode_cursor, page_meta
+from app.http.pagination import Page, PageParams
 from app.http.parameters import IdempotencyKey, PageQuery
 from app.http.preferences import PreferredWait, preference_applied
 from app.http.timestamps import check_span, in_utc
@@ -28,7 +28,6 @@ from app.tasks.api import TaskApi
 from app.tasks.budget import raised_budget
 from app.tasks.models import Budget, Caller, Submission, TaskQuery
 from app.tasks.presentation import present_accepted, present_summary, present_task
-from app.tasks.repository import MOST_COUNTED
 from app.tasks.retry_policy import read_wish
 from app.tasks.schemas import (
     EXAMPLE_ID,
@@ -36,13 +35,11 @@ from app.tasks.schemas import (
     BudgetRaise,
     EventTokenResponse,
     ExecuteRequest,
-    ListMeta,
     SessionId,
     TaskListResponse,
     TaskResponse,
     WhyResponse,
 )
-from app.tasks.service import TaskPage
 
 router = APIRouter(prefix="/v1", tags=["Tasks"])
 # A form that leaves a filter empty sends it all the same.
@@ -223,11 +220,9 @@ def _submission(body: ExecuteRequest) -> Submission:
     )
 
 
-def _present_page(page: TaskPage, params: PageParams) -> TaskListResponse:
-    meta = page_meta(params, total_items=page.total, has_next=page.has_next)
-    last = page.tasks[-1] if page.has_next else None
+def _present_page(page: Page[Document], params: PageParams) -> TaskListResponse:
     return TaskListResponse(
-        items=[present_summary(task) for task in page.tasks],
-        meta=ListMeta(**meta.model_dump(), total_is_capped=page.total >= MOST_COUNTED),
-        next_cursor=encode_cursor(ListCursor(last["created_at"], last["_id"])) if last else None,
+        items=[present_summary(task) for task in page.items],
+        meta=page.meta(params),
+        next_cursor=page.next_cursor(lambda last: ListCursor(last["created_at"], last["_id"])),
     )

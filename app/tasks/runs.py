@@ -106,6 +106,9 @@ class RunRecorder:
         else:
             self._note(run, "completed", None)
 
+    def feedback_on(self, agent_name: str) -> str | None:
+        return feedback_on(self._task, agent_name)
+
     def _note(self, run: Run, status: str, error: Mapping[str, str] | None) -> None:
         run.live.finish(status, model=run.meter.model)
         finished_at = self._clock()

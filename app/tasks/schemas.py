@@ -48,6 +48,7 @@ def _is_small(value: dict[str, Any]) -> dict[str, Any]:
 Scalar = str | int | float | bool | None
 MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
+Metadata = Annotated[dict[MetadataKey, Scalar], AfterValidator(_is_small)]
 TaskText = Annotated[str, AfterValidator(_is_clean_text)]
 TaskInput = Annotated[dict[str, Any], AfterValidator(check_bounds)]
 
@@ -130,7 +131,7 @@ class ExecuteRequest(BaseModel):
     deadline_seconds: float | None = Field(
         None, ge=0.001, le=7 * 86_400, description="The task fails with DEADLINE_EXCEEDED unless it ends in time."
     )
-    metadata: Annotated[dict[MetadataKey, Scalar], AfterValidator(_is_small)] = Field(
+    metadata: Metadata = Field(
         default_factory=dict, description="Your own labels, returned as they are; at most 4 KiB."
     )
     input: TaskInput = Field(
@@ -349,13 +350,9 @@ class TaskSummary(BaseModel):
     summary: str | None
 
 
-class ListMeta(PageMeta):
-    total_is_capped: bool = Field(False, description="True when there are more than `total_items`.")
-
-
 class TaskListResponse(BaseModel):
     items: list[TaskSummary]
-    meta: ListMeta
+    meta: PageMeta
     next_cursor: str | None
     api_version: Literal["v1"] = "v1"
 

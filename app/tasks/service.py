@@ -13,9 +13,9 @@ from app.database.errors import DuplicateDocument
 from app.errors import Conflict, Invalid, NotFound, Unavailable
 from app.events.signals import Signals
 from app.http.idempotency import Idempotency
-from app.http.pagination import PageParams
+from app.http.pagination import Page, PageParams
 from app.ids import is_id, new_id
-from app.jobs.doorbell import Doorbell
+from app.jobs.doorbell import Bell
 from app.jobs.history import read_history
 from app.jobs.models import Job, Reason, Status
 from app.jobs.store import JobFinished, JobNotFinished, JobNotSuspended, JobStore
@@ -51,15 +51,6 @@ class Accepted:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPage:
-    """Some tasks of a longer list; ``total`` is counted up to `MOST_COUNTED`."""
-
-    tasks: list[Document]
-    has_next: bool
-    total: int
-
-
 class TaskService:
     def __init__(
         self,
@@ -69,7 +60,7 @@ class TaskService:
         *,
         registry: Registry,
         idempotency: Idempotency,
-        doorbell: Doorbell,
+        bell: Bell,
         signals: Signals,
         messages: MessageLog,
         admission: Admission,
@@ -83,7 +74,7 @@ class TaskService:
         self._watch = watch
         self._registry = registry
         self._idempotency = idempotency
-        self._doorbell = doorbell
+        self._bell = bell
         self._signals = signals
         self._messages = messages
         self._admission = admission
@@ -129,14 +120,14 @@ class TaskService:
     async def get_progress(self, tenant_id: str, task_id: str) -> Document:
         return await self._repository.get_progress(tenant_id, task_id)
 
-    async def list_page(self, tenant_id: str, query: TaskQuery, params: PageParams) -> TaskPage:
+    async def list_page(self, tenant_id: str, query: TaskQuery, params: PageParams) -> Page[Document]:
         found, total = await asyncio.gather(
             self._repository.list_page(
                 tenant_id, query, limit=params.page_size + 1, skip=params.skip, after=params.after
             ),
             self._repository.count(tenant_id, query),
         )
-        return TaskPage(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+        return Page.of(found, params, total=total)
 
     async def cancel(self, tenant_id: str, task_id: str) -> Document:
         """Cancel what nobody holds at once; a running task stops within a second."""
@@ -272,7 +263,7 @@ class TaskService:
 
     def _announce(self, job: Job) -> None:
         if job.status is Status.QUEUED:
-            self._doorbell.ring(job.id)
+            self._bell.ring(job.id)
         self._signals.notify(job.id)
 
 

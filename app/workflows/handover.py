@@ -30,8 +30,14 @@ def checked_output(step: Step, ended: Ended) -> Ended:
     """A failure instead of an output that breaks the step's contract."""
     if step.output is None or ended.end not in (End.SUCCEEDED, End.EXHAUSTED):
         return ended
-    found = violations(object_schema_of(step.output), ended.output)
-    if not found:
-        return ended
-    message = f"the output does not fit its contract: {'; '.join(found)}"
-    return replace(ended, end=End.FAILED, output=None, error=Fault(AgentOutputInvalid.code, message))
+    try:
+        check_contract(step, ended.output)
+    except AgentOutputInvalid as error:
+        return replace(ended, end=End.FAILED, output=None, error=Fault(error.code, error.message))
+    return ended
+
+
+def check_contract(step: Step, output: Any) -> None:
+    """Raises `AgentOutputInvalid`, with its ``violations``, for an output that breaks the step's contract."""
+    if step.output is not None and (found := violations(object_schema_of(step.output), output)):
+        raise AgentOutputInvalid(f"the output does not fit its contract: {'; '.join(found)}", violations=found)

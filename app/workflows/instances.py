@@ -113,6 +113,11 @@ class FanOut:
     def is_over(self) -> bool:
         return self.ended == self.begun and not self.goes_on
 
+    @property
+    def share(self) -> float:
+        """The part of the items that has ended."""
+        return self.ended / len(self.values)
+
     def next_item(self) -> Instance:
         place, self.begun = self.begun, self.begun + 1
         home, value = self.instance, self.values[place]

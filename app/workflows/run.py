@@ -45,6 +45,7 @@ class Run:
         self._constants = constants
         self._live: dict[str, Instance] = {}
         self._scopes: dict[str, OpenScope] = {}
+        self._fans: dict[str, FanOut] = {}
         # Worked off one after the other, so that depth and length of a workflow cost no stack.
         self._to_start: deque[Instance] = deque()
         self._to_settle: deque[tuple[Instance, Ended]] = deque()
@@ -64,6 +65,31 @@ class Run:
     def open(self) -> list[Execute]:
         """What was handed out and has not ended, in the order in which it was."""
         return [_command(instance) for instance in self._live.values()]
+
+    def find(self, path: str) -> Execute | None:
+        """What was handed out at this path and has not ended."""
+        instance = self._live.get(path)
+        return None if instance is None else _command(instance)
+
+    def progress(self) -> float:
+        """The part of the workflow's own steps that has ended, from 0 to 1; a fan-out counts by its items."""
+        if self.result is not None:
+            return 1.0
+        body = self._scopes.get("")
+        if body is None:
+            # Only `finally` is left, or nothing has begun.
+            return 0.99 if self.ends else 0.0
+        parts = sum(fan.share for fan in self._fans.values() if fan.instance.home is body)
+        return (len(body.state.ends) + parts) / len(body.scope.nodes)
+
+    @property
+    def not_begun(self) -> int:
+        """Steps of scopes that have been entered, which wait for others."""
+        return sum(
+            state.missing[place] > 0 and place not in state.ends
+            for state in (opened.state for opened in self._scopes.values())
+            for place in range(len(state.missing))
+        )
 
     def begin(self) -> list[Execute]:
         """What may start at once."""
@@ -203,7 +229,10 @@ class Run:
         fan = FanOut(instance, items_of(self._values.render(step.for_each, instance.view)))
         for _ in range(fan.width):
             self._to_start.append(fan.next_item())
-        return self._settle(instance, fan.outcome()) if fan.is_over else None
+        if fan.is_over:
+            return self._settle(instance, fan.outcome())
+        self._fans[instance.path] = fan
+        return None
 
     def _carry_out(self, instance: Instance) -> None:
         step, node = instance.step, instance.node
@@ -283,6 +312,7 @@ class Run:
         if fan.goes_on:
             self._to_start.append(fan.next_item())
         elif fan.is_over:
+            self._fans.pop(fan.instance.path, None)
             self._settle(fan.instance, fan.outcome())
 
 

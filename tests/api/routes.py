@@ -7,12 +7,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from tests.api.harness import NOBODY
+
 A_SESSION = "a-talk"
 A_WORKFLOW = {"version": 1, "name": "a-workflow", "steps": {"say": {"agent": "EchoAgent"}}}
 _PARAMETER = re.compile(r"\{([a-z_0-9]+)(?::[a-z]+)?\}")
 # Bodies of those routes that need one to get as far as looking for their object.
 BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/agent/execute"): {"task": "Write a short post."},
+    ("POST", "/v1/executions/{execution_id}/signal"): {"event": "paid"},
     ("POST", "/v1/tasks/{task_id}/clarify"): {"text": "I mean the post."},
     ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"): {"happened": True},
     ("POST", "/v1/tasks/{task_id}/review"): {"decision": "accept"},
@@ -20,6 +23,8 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/workflows/validate"): A_WORKFLOW,
     ("PUT", "/v1/budgets/{scope}/{owner}"): {"day": {"tokens": 1000}},
 }
+
+QUERIES: Mapping[tuple[str, str], str] = {("POST", "/v1/executions/{execution_id}/fork"): "?from=say"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +42,16 @@ class Call:
 
     def path(self, values: Mapping[str, str]) -> str:
         """Fails for a parameter nobody gave a value: whoever adds one must say what another tenant's is."""
-        return _PARAMETER.sub(lambda found: values[found[1]], self.template)
+        query = QUERIES.get((self.method, self.template), "")
+        return _PARAMETER.sub(lambda found: values[found[1]], self.template) + query
 
 
-def values_of(task_id: str) -> dict[str, str]:
-    """A value for every parameter of every route; what belongs to a task is one it has not."""
+def values_of(task_id: str, execution_id: str = NOBODY) -> dict[str, str]:
+    """A value for every parameter of every route; what belongs to a task or an execution is one it has not."""
     return {
         "task_id": task_id,
+        "execution_id": execution_id,
+        "path": "say",
         "session_id": A_SESSION,
         "workflow": str(A_WORKFLOW["name"]),
         "agent_name": "EchoAgent",

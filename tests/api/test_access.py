@@ -18,7 +18,13 @@ RED, BLUE, WATCHER, BOSS, RIVAL = (
     {"X-API-Key": key} for key in ("key-of-red", "key-of-blue", "key-to-watch", "key-of-boss", "key-of-rival")
 )
 # What is not found where it is not a task.
-CODES = {"session_id": "SESSION_NOT_FOUND", "owner": "BUDGET_NOT_FOUND", "workflow": "WORKFLOW_NOT_FOUND"}
+CODES = {
+    "session_id": "SESSION_NOT_FOUND",
+    "owner": "BUDGET_NOT_FOUND",
+    "workflow": "WORKFLOW_NOT_FOUND",
+    "execution_id": "EXECUTION_NOT_FOUND",
+}
+STEERING = ("cancel", "pause", "resume", "retry", "fork", "signal")
 
 
 @pytest.fixture
@@ -29,6 +35,14 @@ async def locked(start_api: StartApi) -> AsyncIterator[Api]:
 
 async def send(api: Api, call: Call, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
     return await api.client.request(call.method, path, json=call.body, headers=headers)
+
+
+async def executed(api: Api) -> str:
+    """The id of an execution that red has begun."""
+    await api.post("/v1/workflows", A_WORKFLOW, headers=RED)
+    answer = await api.post(f"/v1/workflows/{A_WORKFLOW['name']}/execute", {}, headers=RED)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["execution_id"])
 
 
 def test_the_walk_finds_the_routes() -> None:
@@ -85,6 +99,20 @@ async def test_the_walk_covers_the_routes_of_workflows(locked: Api) -> None:
         ("GET", "/v1/workflows/{workflow}"),
         ("GET", "/v1/workflows/{workflow}/versions"),
         ("DELETE", "/v1/workflows/{workflow}"),
+        ("POST", "/v1/workflows/{workflow}/execute"),
+        ("GET", "/v1/executions"),
+        ("GET", "/v1/executions/{execution_id}"),
+        ("GET", "/v1/executions/{execution_id}/status"),
+        ("GET", "/v1/executions/{execution_id}/steps"),
+        ("GET", "/v1/executions/{execution_id}/steps/{path}"),
+        ("POST", "/v1/executions/{execution_id}/steps/{path}/approve"),
+        ("POST", "/v1/executions/{execution_id}/steps/{path}/reject"),
+        ("GET", "/v1/executions/{execution_id}/logs"),
+        ("GET", "/v1/executions/{execution_id}/events"),
+        ("POST", "/v1/executions/{execution_id}/events/token"),
+        ("GET", "/v1/executions/{execution_id}/why"),
+        ("GET", "/v1/executions/{execution_id}/receipt"),
+        *(("POST", f"/v1/executions/{{execution_id}}/{verb}") for verb in STEERING),
     } <= found
 
 
@@ -103,12 +131,12 @@ async def test_every_route_that_is_not_public_needs_a_key(locked: Api) -> None:
 
 async def test_every_route_that_takes_an_id_hides_another_tenants_object(locked: Api) -> None:
     task_id = await locked.submit(headers=RED, session_id=A_SESSION)
-    assert (await locked.post("/v1/workflows", A_WORKFLOW, headers=RED)).status_code == 201
+    values = values_of(task_id, await executed(locked))
     # Agents are nobody's: every tenant sees those of the deployment.
     walked = [call for call in calls_of(locked.app) if call.parameters and "agent_name" not in call.parameters]
 
     for call in walked:
-        response = await send(locked, call, call.path(values_of(task_id)), RIVAL)
+        response = await send(locked, call, call.path(values), RIVAL)
         code = next((CODES[name] for name in call.parameters if name in CODES), "TASK_NOT_FOUND")
         body = problem_of(response, 404, code)
         assert "red" not in body["detail"], call
@@ -153,15 +181,19 @@ async def test_a_viewer_may_read_everything_and_change_nothing(locked: Api) -> N
     task_id, dead_id = await locked.submit(headers=RED, session_id=A_SESSION), await locked.submit(headers=RED)
     await locked.hand().fail(dead_id)
     await locked.client.put("/v1/budgets/tenant/red", json={"day": {"tokens": 10}}, headers=BOSS)
-    await locked.post("/v1/workflows", A_WORKFLOW, headers=RED)
+    execution_id = await executed(locked)
 
     for call in calls_of(locked.app):
         response = None
         if call.method == "GET" and not call.template.endswith("/events"):
             shown = dead_id if call.template.startswith("/v1/dead-letters/") else task_id
-            response = await send(locked, call, call.path(values_of(shown)), WATCHER)
-            # A task in the queue has made nothing yet, and its viewer is told so.
-            assert response.status_code == (404 if "sha256" in call.parameters else 200), (call, response.text)
+            response = await send(locked, call, call.path(values_of(shown, execution_id)), WATCHER)
+            # What is in the queue has made nothing yet, and its viewer is told so.
+            status = 404 if {"sha256", "path"} & set(call.parameters) else 200
+            assert response.status_code == (409 if call.template.endswith("/receipt") else status), (
+                call,
+                response.text,
+            )
         elif call.method != "GET" and not call.template.endswith("/events/token"):
             problem_of(await send(locked, call, call.path(values_of(task_id)), WATCHER), 403, "FORBIDDEN")
     assert (await locked.read(task_id, headers=RED))["status"] == "queued"

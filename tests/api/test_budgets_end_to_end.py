@@ -43,7 +43,7 @@ async def test_a_paused_task_goes_on_where_it_was_and_no_call_is_repeated(world:
 
     assert (paused["status"], paused["attempt"], job.lease) == ("awaiting_approval", 0, None)
     assert (paused["hold"]["kind"], paused["hold"]["facts"]["limit"]) == ("budget", 2)
-    assert world.worker.runner.is_idle
+    assert world.runner.is_idle
     assert sum(asked_before.values()) == 2
     assert (raised.status_code, raised.json()["status"], raised.json()["hold"]) == (202, "queued", None)
     assert (done["status"], done["attempt"], done["hold"]) == ("completed", 1, None)

@@ -59,7 +59,7 @@ class Terminal:
     async def work(self) -> None:
         queued = {"status": Status.QUEUED.value}
         for task in await self.world.api.core.tasks.find_many(queued, limit=10, fields=("_id",)):
-            await self.world.worker.runner.run(task["_id"], worker="w1")
+            await self.world.runner.run(task["_id"], worker="w1")
 
     async def fails(self, *arguments: str) -> OrchestratorError:
         error = (await self.run(*arguments)).exception

@@ -122,7 +122,7 @@ async def test_a_flagged_output_waits_for_a_person_without_a_worker(
     assert (waiting["status"], waiting["result"], waiting["hold"]["kind"]) == ("awaiting_approval", None, "review")
     assert waiting["result_under_review"]["evaluation"]["passed"] is False
     assert why["waiting_for"] == "review"
-    assert world.worker.runner.is_idle
+    assert world.runner.is_idle
     assert (answered.status_code, answered.json()["status"]) == (202, "queued")
     assert (ended["status"], (ended["error"] or {}).get("type")) == (status, error)
     assert ended["review"]["decision"] == decision

@@ -1,84 +1,24 @@
 """`orchestrate task` in a terminal: a process of its own, on a pseudo terminal, against the API behind a socket."""
 
-import asyncio
-import os
-import re
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from app.devstack.source import with_source
 from tests.api.telling import TellingWorld, started_telling_world
 from tests.api.world import StartWorld, World
-from tests.processes import module
+from tests.terminals import Screen, command_in_terminal
 
-PATIENCE = 20
-_STEERING = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\r")
 pytestmark = pytest.mark.slow
-
-
-class Screen:
-    """What a command wrote to its terminal so far."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", master: int) -> None:
-        self.process = process
-        self._master = master
-        self._text = ""
-
-    async def shows(self, words: str) -> str:
-        """Everything up to here, once these words are on the screen."""
-        async with asyncio.timeout(PATIENCE):
-            while words not in self._text:
-                self._text += await self._more()
-        return self._text
-
-    async def task_id(self) -> str:
-        """Of the task that the command has submitted."""
-        found = re.search(r"task ([0-9a-f-]{36})\n", await self.shows("queued"))
-        assert found, self._text
-        return found[1]
-
-    async def rest(self) -> str:
-        async with asyncio.timeout(PATIENCE):
-            while more := await self._more():
-                self._text += more
-        return self._text
-
-    async def exit_code(self) -> int:
-        return await asyncio.to_thread(self.process.wait, PATIENCE)
-
-    async def _more(self) -> str:
-        try:
-            written = await asyncio.to_thread(os.read, self._master, 64 * 1024)
-        except OSError:  # Nobody has the other end any more.
-            return ""
-        return _STEERING.sub("", written.decode(errors="replace"))
 
 
 @contextmanager
 def terminal_of(world: World, folder: Path, *arguments: str) -> Iterator[Screen]:
-    master, slave = os.openpty()
-    environment = {**os.environ, "ORCHESTRATE_URL": str(world.api.client.base_url), "TERM": "xterm", "COLUMNS": "100"}
-    process = subprocess.Popen(
-        module("app.cli.main", *arguments),
-        cwd=folder,
-        env=with_source(environment),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        start_new_session=True,
-    )
-    os.close(slave)
-    try:
-        yield Screen(process, master)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(master)
+    environment = {"ORCHESTRATE_URL": str(world.api.client.base_url)}
+    with command_in_terminal(folder, *arguments, environment=environment) as screen:
+        yield screen
 
 
 @pytest.fixture

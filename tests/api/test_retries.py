@@ -22,6 +22,7 @@ from app.llm.messages import Message
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.settings import Settings, load_settings
+from app.tasks.models import COLLECTION as TASKS
 from app.tasks.retry_policy import RetryPolicies
 from tests.api.harness import Api, fields_of, problem_of
 from tests.processes import Server
@@ -158,7 +159,7 @@ async def test_a_routed_task_gets_the_policy_of_its_agent(api: Api, simulator: S
     before = await api.read(task_id)
 
     try:
-        await execution.runner.run(task_id, worker="w1")
+        await execution.worked[TASKS].runner.run(task_id, worker="w1")
     finally:
         await execution.close()
 

@@ -18,6 +18,7 @@ from app.agents.data_analyzer.contract import DataOutput
 from app.agents.specs import AgentSpec
 from app.agents.text_processor.contract import TextOutput
 from app.bootstrap.retention import belongings_of
+from app.cli.lazy import loaded
 from app.cli.main import app as command_line
 from app.cli.task import Submission
 from app.cli.task_input import read_input
@@ -79,7 +80,7 @@ def write_files_of(guide: str, folder: Path) -> None:
 def body_of(command: str) -> Json:
     """What `orchestrate task …` would send."""
     _, _, *arguments = shlex.split(command)
-    given = get_group(command_line).commands["task"].make_context("task", arguments).params
+    given = loaded(get_group(command_line).commands["task"]).make_context("task", arguments).params
     return Submission(given["text"], given["agent"], given["session"], read_input(given["given"] or ())).body
 
 

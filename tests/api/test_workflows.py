@@ -276,3 +276,19 @@ async def test_a_viewer_reads_and_changes_nothing_and_another_tenant_sees_nothin
     theirs = await stored(locked, **BLUE)
     assert theirs["workflow_id"] != mine["workflow_id"]
     assert theirs["digest"] == mine["digest"]
+
+
+async def test_a_workflow_is_drawn_with_what_it_calls(api: Api) -> None:
+    await stored(api, a_document("called"))
+    await stored(api, CALLING.format(name="calling", called="called") + "    with: {text: hello}\n")
+
+    picture = await api.client.get(f"{PATH}/calling/graph", params={"format": "svg"})
+    chart = await api.client.get(f"{PATH}/calling/graph")
+
+    assert picture.headers["content-type"].startswith("image/svg+xml")
+    assert "style-src 'unsafe-inline'" in picture.headers["content-security-policy"]
+    assert ">workflow called</text>" in picture.text
+    assert ">agent EchoAgent</text>" in picture.text
+    assert chart.text.startswith("flowchart TD\n")
+    problem_of(await api.client.get(f"{PATH}/calling/graph", params={"format": "png"}), 422, "VALIDATION_ERROR")
+    problem_of(await api.client.get(f"{PATH}/unknown/graph"), 404, "WORKFLOW_NOT_FOUND")

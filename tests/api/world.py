@@ -12,8 +12,10 @@ from app.agents.registry import Registry
 from app.bootstrap.execution import Execution, build_execution
 from app.jobs.models import Reason
 from app.jobs.outcomes import RetryAt
+from app.jobs.runner import JobRunner
 from app.llm.tls import trusted_certificates
 from app.settings import Settings
+from app.tasks.models import COLLECTION as TASKS
 from tests.api.harness import Api, Json, api_settings, running_api, stores_of
 from tests.api.serving import served_api
 from tests.processes import Server
@@ -29,6 +31,10 @@ class World:
     worker: Execution
     simulator: httpx.AsyncClient
     name: str = "w1"
+
+    @property
+    def runner(self) -> JobRunner:
+        return self.worker.worked[TASKS].runner
 
     async def run(self, text: str, **body: Any) -> Json:
         """Submit a task and let the worker attempt it until it ends or waits for somebody."""
@@ -46,12 +52,12 @@ class World:
 
     async def work(self, task_id: str) -> Json:
         """The task after one attempt, if it may be attempted."""
-        await self.worker.runner.run(task_id, worker=self.name)
+        await self.runner.run(task_id, worker=self.name)
         return await self.api.read(task_id)
 
     async def lose_worker(self, task_id: str, attempt: asyncio.Task[Any]) -> None:
         """Cut the attempt off without a word, give the task back as the sweep does, and have another worker."""
-        self.worker.runner.fence(self.name)
+        self.runner.fence(self.name)
         await attempt
         self.name = f"successor of {self.name}"
         lost = await self.api.core.store.get(task_id)

@@ -46,10 +46,15 @@ def quantile(values: list[float], q: float) -> float:
 
 def submit(port: int, task: Mapping[str, object], *, count: int, connections: int, wait: bool = False) -> Load:
     """POST the task ``count`` times, each connection one after the other; with ``wait`` until each is completed."""
-    return uvloop.run(_submit(port, execute_request(task, wait=wait), count, connections, completed=wait))
+    return send(port, execute_request(task, wait=wait), count=count, connections=connections, completed=wait)
 
 
-async def _submit(port: int, request: bytes, count: int, connections: int, *, completed: bool) -> Load:
+def send(port: int, request: bytes, *, count: int, connections: int, completed: bool = False) -> Load:
+    """Send what is accepted for later, ``count`` times; with ``completed`` each is to be done when it is answered."""
+    return uvloop.run(_send(port, request, count, connections, completed=completed))
+
+
+async def _send(port: int, request: bytes, count: int, connections: int, *, completed: bool) -> Load:
     todo = iter(range(count))
     streams = [await asyncio.open_connection(LOOPBACK, port) for _ in range(connections)]
     load, began = Load(datetime.now(UTC)), time.perf_counter()
@@ -70,9 +75,13 @@ async def _submit(port: int, request: bytes, count: int, connections: int, *, co
 
 
 def execute_request(task: Mapping[str, object], *, wait: bool) -> bytes:
-    body = json.dumps(task).encode()
+    return post("/v1/agent/execute", task, wait=wait)
+
+
+def post(path: str, content: Mapping[str, object], *, wait: bool = False) -> bytes:
+    body = json.dumps(content).encode()
     lines = [
-        "POST /v1/agent/execute HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         f"Host: {LOOPBACK}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",

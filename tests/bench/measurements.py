@@ -15,12 +15,11 @@ from tests.bench.planner import microseconds_per_step
 from tests.bench.process import BenchFailed
 from tests.bench.stack import WORKER, Stack, TaskStore
 from tests.bench.streams import Streams
-from tests.bench.usage import Cost, idle_percent, measured, peak_memory
+from tests.bench.usage import UPKEEP_SECONDS, Cost, idle_percent, measured, peak_memory
+from tests.bench.workflows import Workflows
 
 PATIENCE = 60.0
 LOOK_PAUSE = 0.05
-# Roll-ups and the assistant's messages follow the last task; their cost belongs to the tasks.
-UPKEEP_SECONDS = 2.0
 NAP_SECONDS = 2.0
 WARM_UP = 50
 CLIENT = "client"
@@ -51,6 +50,7 @@ class Bench:
             self._measure_latency()
             self._measure_throughput()
             self._measure_plain_throughput()
+        self._measure_workflows(say)
         self._plain.stop()
         self._plain.start(self._sizes.waiting)
         for number in range(1, self._sizes.rounds + 1):
@@ -62,6 +62,13 @@ class Bench:
         for number in range(1, self._sizes.rounds + 1):
             say(f"streams, round {number} of {self._sizes.rounds}: one at a time, then {self._sizes.waiting} at once")
             streams.measure()
+
+    def _measure_workflows(self, say: Callable[[str], None]) -> None:
+        workflows = Workflows(self._stack, self._plain, self.notes, self._sizes)
+        try:
+            workflows.measure(say)
+        finally:
+            workflows.close()
 
     def _measure_planner(self) -> None:
         for _ in range(self._sizes.rounds):

@@ -8,10 +8,11 @@ import json
 import os
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from celery import Celery, signals
+from celery import Celery, chain, chord, signals
 
 from app.devstack.probes import LOOPBACK
 from tests.bench.client import CODE_CALL
@@ -37,6 +38,14 @@ def build_celery(broker_url: str, marks: Path) -> Celery:
         descriptor = os.open(marks, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(descriptor, b".")
         os.close(descriptor)
+
+    @celery.task(name="stamp")  # type: ignore[untyped-decorator]
+    def stamp(times: list[float]) -> list[float]:
+        return [*times, time.time()]
+
+    @celery.task(name="join")  # type: ignore[untyped-decorator]
+    def join(results: list[str]) -> int:
+        return len(results)
 
     @celery.task(name="nap")  # type: ignore[untyped-decorator]
     def nap(seconds: float) -> None:
@@ -100,8 +109,38 @@ class PlainCelery:
         began, task = time.time(), self._task("marked")
         for _ in range(count):
             task.delay()
-        self._await_marks(count, until=began + PATIENCE)
-        return self._marks.stat().st_mtime - began
+        return self._until_marked(count, began)
+
+    def chains(self, count: int, length: int) -> float:
+        """Seconds from the first chain's `delay` to the result of the last one."""
+        began, task = time.perf_counter(), self._task("no_op")
+        pending = [chain(*(task.si() for _ in range(length)), app=self._celery).delay() for _ in range(count)]
+        for result in pending:
+            result.get(timeout=PATIENCE)
+        return time.perf_counter() - began
+
+    def chains_without_results(self, count: int, length: int) -> float:
+        """Seconds from the first chain's `delay` to the end of the last task."""
+        self._marks.unlink(missing_ok=True)
+        began, task = time.time(), self._task("marked")
+        for _ in range(count):
+            chain(*(task.si() for _ in range(length)), app=self._celery).delay()
+        return self._until_marked(count * length, began)
+
+    def gaps(self, length: int) -> list[float]:
+        """Seconds between the tasks of one chain that runs alone."""
+        stamp = self._task("stamp")
+        steps = (stamp.s([]), *(stamp.s() for _ in range(length - 1)))
+        times: list[float] = chain(*steps, app=self._celery).delay().get(timeout=PATIENCE)
+        return [after - before for before, after in pairwise(times)]
+
+    def fan_out(self, width: int) -> float:
+        """Seconds from a chord's `delay` to the result of its join."""
+        began, task = time.perf_counter(), self._task("no_op")
+        joined = chord((task.si() for _ in range(width)), app=self._celery)(self._task("join").s())
+        if joined.get(timeout=PATIENCE) != width:
+            raise BenchFailed("a chord of plain Celery lost results")
+        return time.perf_counter() - began
 
     def naps(self, count: int, seconds: float) -> float:
         return self._gathered("nap", [(seconds,)] * count)
@@ -120,6 +159,10 @@ class PlainCelery:
         for result in pending:
             result.get(timeout=PATIENCE)
         return time.perf_counter() - began
+
+    def _until_marked(self, count: int, began: float) -> float:
+        self._await_marks(count, until=began + PATIENCE)
+        return self._marks.stat().st_mtime - began
 
     def _await_marks(self, count: int, *, until: float) -> None:
         while not self._marks.exists() or self._marks.stat().st_size < count:

@@ -12,6 +12,8 @@ class Sizes:
     waiting: int
     first_tokens: int
     followed: int
+    chains: int
+    fan_outs: int
     idle_seconds: float
     connections: int = 8
     waiting_connections: int = 16
@@ -19,8 +21,26 @@ class Sizes:
 
 
 FULL = Sizes(
-    rounds=3, accepted=1500, one_by_one=300, tasks=3000, waiting=500, first_tokens=100, followed=60, idle_seconds=5.0
+    rounds=3,
+    accepted=1500,
+    one_by_one=300,
+    tasks=3000,
+    waiting=500,
+    first_tokens=100,
+    followed=60,
+    chains=30,
+    fan_outs=3,
+    idle_seconds=5.0,
 )
 QUICK = Sizes(
-    rounds=1, accepted=300, one_by_one=80, tasks=400, waiting=500, first_tokens=40, followed=40, idle_seconds=2.0
+    rounds=1,
+    accepted=300,
+    one_by_one=80,
+    tasks=400,
+    waiting=500,
+    first_tokens=40,
+    followed=40,
+    chains=10,
+    fan_outs=2,
+    idle_seconds=2.0,
 )

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import sys
+from dataclasses import replace
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
@@ -21,7 +23,9 @@ from app.tasks.models import COLLECTION
 from tests.bench.process import BenchFailed, Process
 
 WORKER = "worker-1"
-PARTS = (BROKER, STORE, SIMULATOR, API, WORKER)
+# Stands in for the worker when its commands to the store are counted.
+COUNTED_WORKER = "counted-worker"
+PARTS = (BROKER, STORE, SIMULATOR, API, WORKER, COUNTED_WORKER)
 
 
 class Stack:
@@ -30,7 +34,9 @@ class Stack:
     def __init__(self, folder: Path, *, slots: int) -> None:
         self.folder = folder
         self.ports = Ports(*free_ports(4))
+        self.commands = folder / "commands"
         self._parts = {part.name: part for part in _plan(folder, self.ports, slots)}
+        self._parts[COUNTED_WORKER] = _counted(self._parts[WORKER], self.commands)
         self._running: dict[str, Process] = {}
         for name in PARTS:
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -50,9 +56,10 @@ class Stack:
         """Start the parts one after the other; seconds until the last of them was ready."""
         return [self._start(self._parts[name]) for name in names][-1]
 
-    def stop(self) -> None:
+    def stop(self, *names: str) -> None:
+        """These, or all."""
         for name in reversed(PARTS):
-            if name in self._running:
+            if name in self._running and name in (names or PARTS):
                 self._running.pop(name).stop()
 
     def _start(self, part: Part) -> float:
@@ -117,6 +124,11 @@ def _plan(folder: Path, ports: Ports, slots: int) -> tuple[Part, ...]:
         concurrency=slots,
     )
     return plan_stack(request, ports, Binaries(mongod=None, redis_server=redis_server())).parts
+
+
+def _counted(worker: Part, commands: Path) -> Part:
+    argv = (sys.executable, "-m", "tests.bench.counted_worker", str(commands))
+    return replace(worker, name=COUNTED_WORKER, argv=argv)
 
 
 def _is_ready(part: Part, process: Process) -> bool:

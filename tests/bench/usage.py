@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import psutil
 
 MEMORY_PAUSE = 0.2
+# Roll-ups and the assistant's messages follow the last job; their cost belongs to the jobs.
+UPKEEP_SECONDS = 2.0
 MEGABYTE = 2**20
 
 

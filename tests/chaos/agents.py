@@ -72,7 +72,7 @@ class ChaosAgent(BaseAgent):
             run.note("failed", error.code)
             raise
         run.note("end")
-        return AgentOutput(summary="done", raw_output=run.signature())
+        return AgentOutput(summary=run.answer, raw_output=run.signature())
 
 
 class Run:
@@ -81,6 +81,10 @@ class Run:
     def __init__(self, attempt: Attempt, text: str) -> None:
         self._attempt = attempt
         self._work = Work.model_validate_json(text)
+
+    @property
+    def answer(self) -> str:
+        return self._work.answer
 
     def note(self, kind: str, detail: str = "") -> None:
         job = self._attempt.job

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tests.chaos.client import EXECUTE, FINAL, Answer, Snapshot
+from tests.chaos.client import FINAL, Answer, Snapshot
 from tests.chaos.history import Event
 
 Json = dict[str, Any]
@@ -23,6 +23,8 @@ WRITES = frozenset({"settled", "saved"})
 # What the product itself counts as another execution.
 REPEATS = frozenset({"retry_scheduled", "retried", "circuit_open", "rate_limited", "suspended", "deferred"})
 OVER = frozenset({"settled", "write_refused"})
+# Of a task or a step, and of who drives an execution.
+BEGINNINGS = frozenset({"start", "driving"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Record:
 
     @property
     def accepted(self) -> list[str]:
-        found = (one.task_id for one in self.answers if one.path == EXECUTE and one.status == 202)
+        found = (one.work_id for one in self.answers if one.is_acceptance)
         return list(dict.fromkeys(found))
 
     def events_of(self, task_id: str, *kinds: str) -> list[Event]:
@@ -138,11 +140,16 @@ def _foreign_result(task_id: str, record: Record, claims: Sequence[Event]) -> It
     ends = [event for event in record.events_of(task_id, "end") if event.token]
     if document["status"] != "completed" or not claims or not ends:
         return
-    signed = str((document["result"] or {}).get("raw_output"))
+    signed = signed_by(document)
     if not any(event.token in signed for event in ends):
         yield f"C {task_id}: nobody who finished it wrote its result"
     elif max(claims, key=lambda claim: claim.at).token not in signed:
         yield f"C {task_id}: the result is not that of the last claim"
+
+
+def signed_by(document: Json) -> str:
+    """What the result of a task, or the output of a step, says about the attempt that it is of."""
+    return str((document.get("result") or document.get("output") or {}).get("raw_output"))
 
 
 def _settled_twice(events: Iterable[Event]) -> Iterator[str]:
@@ -232,18 +239,19 @@ def _interrupted(record: Record) -> Iterator[tuple[Kill, str, float | None]]:
     for kill in record.kills:
         for task_id in {event.task_id for event in record.events if event.pid == kill.pid}:
             events = record.events_of(task_id)
-            started = [one for one in events if one.kind == "start" and one.pid == kill.pid and one.at <= kill.at]
+            begun = [one for one in events if one.kind in BEGINNINGS]
+            started = [one for one in begun if one.pid == kill.pid and one.at <= kill.at]
             over = {one.token for one in events if one.kind in OVER and one.pid == kill.pid}
             if any(one.token not in over for one in started):
-                later = [one.at for one in events if one.kind == "start" and one.at > kill.at]
+                later = [one.at for one in begun if one.at > kill.at]
                 yield kill, task_id, min(later, default=None)
 
 
 def _ambiguous_keys(record: Record) -> Iterator[str]:
     tasks: dict[str, set[str]] = defaultdict(set)
     for answer in record.answers:
-        if answer.path == EXECUTE and answer.key and answer.status == 202:
-            tasks[answer.key].add(answer.task_id)
+        if answer.is_acceptance and answer.key:
+            tasks[answer.key].add(answer.work_id)
     for key, ids in tasks.items():
         if len(ids) > 1:
             yield f"K {key}: stands for {len(ids)} tasks"

@@ -35,6 +35,15 @@ class Answer:
         return str(self.body["task_id"])
 
     @property
+    def work_id(self) -> str:
+        """Of the task or the execution that was accepted."""
+        return str(self.body.get("execution_id") or self.body["task_id"])
+
+    @property
+    def is_acceptance(self) -> bool:
+        return self.status == 202 and self.path.endswith("/execute")
+
+    @property
     def is_unknown(self) -> bool:
         """Whether the work was stored cannot be told: no answer, or the store's may have been lost."""
         return self.status is None or self.status >= 500
@@ -106,17 +115,24 @@ class ChaosClient:
     def find(self, task_id: str) -> Json | None:
         """The task, also kept as a snapshot; None when the API does not answer."""
         sent_at = time.monotonic()
+        task = self.get(f"/v1/tasks/{task_id}")
+        if task is None:
+            return None
+        with self._lock:
+            self.snapshots.append(Snapshot(task_id, sent_at, time.monotonic(), task))
+        return task
+
+    def get(self, path: str) -> Json | None:
+        """None when the API does not answer, or cannot."""
         try:
-            response = self.http.get(f"/v1/tasks/{task_id}")
+            response = self.http.get(path)
         except httpx.TransportError:
             return None
         if response.status_code >= 500:
             return None
         assert response.status_code == 200, response.text
-        task: Json = response.json()
-        with self._lock:
-            self.snapshots.append(Snapshot(task_id, sent_at, time.monotonic(), task))
-        return task
+        found: Json = response.json()
+        return found
 
     def read(self, task_id: str) -> Json:
         task = self.find(task_id)

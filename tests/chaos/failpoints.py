@@ -21,18 +21,27 @@ from app.artifacts.store import ArtifactStore
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
 from app.effects.ledger import EffectLedger
-from app.jobs.doorbell import Doorbell
+from app.jobs.doorbell import Bell
 from app.jobs.queue import JobQueue
 from app.jobs.recovery import Recovery
 from app.jobs.store import JobStore
 from app.tasks.aftermath import TaskAftermath
 from app.tasks.handler import TaskHandler
+from app.workflows.executions.conclusions import Conclusions
+from app.workflows.executions.driver import Driver
+from app.workflows.executions.handler import StepHandler
+from app.workflows.executions.hearing import Hearing
+from app.workflows.executions.journal import Journal
+from app.workflows.executions.opening import Opener
+from app.workflows.executions.running import ExecutionRunner
+from app.workflows.executions.signals import SignalBox
+from app.workflows.executions.waking import Waker
 
 VARIABLE = "CHAOS_FAILPOINTS"
 Place = tuple[type, str]
 PLACES: dict[str, Sequence[Place]] = {
     "enqueue": [(JobStore, "enqueue")],
-    "ring": [(Doorbell, "ring")],
+    "ring": [(Bell, "ring")],
     "claim": [(JobStore, "claim"), (JobStore, "claim_first")],
     "handle": [(TaskHandler, "__call__")],
     "save": [(JobStore, "save")],
@@ -44,6 +53,22 @@ PLACES: dict[str, Sequence[Place]] = {
     "insert": [(Documents, "insert")],
     "begin_effect": [(EffectLedger, "begin")],
     "mark_effect": [(EffectLedger, "mark_done")],
+    "drive": [(Driver, "drive")],
+    "open_execution": [(Opener, "open")],
+    "hand_out": [(Journal, "hand_out")],
+    "note_end": [(Journal, "note")],
+    "watch": [(Journal, "watch")],
+    "mark_heard": [(Journal, "hear")],
+    "hear_local": [(Hearing, "hear_local")],
+    "hear_others": [(Hearing, "hear_others")],
+    "step": [(StepHandler, "__call__")],
+    "step_settled": [(Driver, "step_settled")],
+    "look_for_news": [(Driver, "has_news")],
+    "go_on": [(ExecutionRunner, "go_on")],
+    "conclude": [(Conclusions, "end")],
+    "keep_signal": [(SignalBox, "_keep")],
+    "deliver": [(SignalBox, "deliver")],
+    "wake": [(Waker, "wake")],
     "delete_blob": [(ArtifactStore, "delete"), (ArtifactStore, "delete_all")],
 }
 _SPEC = re.compile(

@@ -11,6 +11,9 @@ from app.jobs.lock import StoreLock
 from app.jobs.models import Job
 from app.jobs.store import JobStore
 from app.tasks.handler import TaskHandler
+from app.workflows.executions.driver import Driver
+from app.workflows.executions.handler import StepHandler
+from app.workflows.executions.journal import Journal
 from tests.chaos.agents import current_attempt, history_file
 
 # Set to anything: all workers sweep, at once, as if each held the lock.
@@ -22,8 +25,12 @@ def install() -> None:
     """Wrap the product's classes in this process."""
     for owner, name, wrap in (
         (TaskHandler, "__call__", _telling_the_agent),
+        (StepHandler, "__call__", _telling_the_agent),
+        (Driver, "drive", _telling_drives),
+        (Journal, "hand_out", _telling_claims_at_birth),
         (JobStore, "claim", _telling_claims),
         (JobStore, "claim_first", _telling_claims),
+        (JobStore, "claim_suspended", _telling_claims),
         (JobStore, "save", _telling_writes),
         (JobStore, "settle", _telling_writes),
         (StoreLock, "acquire", _telling_turns),
@@ -50,6 +57,25 @@ def _telling_claims(claim: Method) -> Method:
         return job
 
     wrapper.__name__ = claim.__name__
+    return wrapper
+
+
+def _telling_claims_at_birth(hand_out: Method) -> Method:
+    async def wrapper(self: Any, *arguments: Any, worker: str | None) -> Job | None:
+        began = time.monotonic()
+        job: Job | None = await hand_out(self, *arguments, worker=worker)
+        if job is not None and job.lease is not None:
+            _note("claimed", job, began)
+        return job
+
+    return wrapper
+
+
+def _telling_drives(drive: Method) -> Method:
+    async def wrapper(self: Any, attempt: Any) -> Any:
+        _note("driving", attempt.job, time.monotonic())
+        return await drive(self, attempt)
+
     return wrapper
 
 

@@ -19,12 +19,13 @@ class Step(BaseModel):
 
 
 class Work(BaseModel):
-    """Steps in order, then the end. ``only_attempts`` leaves the other attempts without any step."""
+    """Steps in order, then the end with this answer. ``only_attempts`` leaves the other attempts without any step."""
 
     model_config = ConfigDict(frozen=True)
 
     steps: tuple[Step, ...] = ()
     only_attempts: tuple[int, ...] = ()
+    answer: str = "done"
 
     @property
     def text(self) -> str:

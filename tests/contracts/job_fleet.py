@@ -13,6 +13,7 @@ from app.jobs.dispatch import Dispatcher, Taken
 from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limit, Limits
 from app.jobs.outcomes import Finished
+from app.jobs.parking import Lot, Parking
 from app.jobs.permits import Permits
 from app.jobs.queue import JobQueue
 from app.jobs.store import JobStore
@@ -28,9 +29,9 @@ class CountingPermits(Permits):
 
     asked = 0
 
-    async def acquire(self, limit: Limit, *, token: str, job_id: str) -> bool:
+    async def acquire(self, limit: Limit, *, kind: str, token: str, job_id: str) -> bool:
         self.asked += 1
-        return await super().acquire(limit, token=token, job_id=job_id)
+        return await super().acquire(limit, kind=kind, token=token, job_id=job_id)
 
 
 @dataclass(slots=True)
@@ -50,8 +51,14 @@ class Fleet:
         return cls(database, clock, Recorder(), store, itertools.count())
 
     def permits(self) -> "CountingPermits":
-        jobs = Documents(self.database["jobs"])
-        return CountingPermits(Documents(self.database["permits"]), jobs, clock=self.clock, patience=10 * SECOND)
+        kinds = {"jobs": Documents(self.database["jobs"])}
+        return CountingPermits(Documents(self.database["permits"]), kinds, clock=self.clock, patience=10 * SECOND)
+
+    def parking(self, *, limits: Limits = NO_LIMITS, permits: Permits | None = None) -> Parking:
+        return Parking(permits or self.permits(), [Lot(self.queue(), self.bell.ring)], limits=limits)
+
+    def queue(self) -> JobQueue:
+        return JobQueue(Documents(self.database["jobs"]), clock=self.clock, redispatch=REDISPATCH)
 
     def worker(
         self,
@@ -60,11 +67,13 @@ class Fleet:
         weights: Mapping[str, float] = NO_WEIGHTS,
         permits: Permits | None = None,
     ) -> Dispatcher:
-        jobs = Documents(self.database["jobs"])
+        permits = permits or self.permits()
         return Dispatcher(
             self.store,
-            JobQueue(jobs, clock=self.clock, redispatch=REDISPATCH),
-            permits or self.permits(),
+            self.queue(),
+            permits,
+            self.parking(limits=limits, permits=permits),
+            kind="jobs",
             order=FairOrder(weights),
             limits=limits,
             agent_of=lambda document: document.get("agent"),

@@ -98,7 +98,7 @@ class System:
 
 
 def broken_in(report: Report) -> dict[str, list[str]]:
-    return {one.name: [str(job["task_id"]) for job in one.offenders] for one in report.findings if not one.ok}
+    return {one.name: [str(next(iter(job.values()))) for job in one.offenders] for one in report.findings if not one.ok}
 
 
 @pytest.fixture
@@ -321,13 +321,16 @@ async def test_a_permit_that_nobody_who_runs_stands_behind_is_found_once_a_healt
 ) -> None:
     await system.start_worker()
     held = Permits(
-        Documents(system.database["permits"]), Documents(system.database["tasks"]), clock=system.clock, patience=SECOND
+        Documents(system.database["permits"]),
+        {"tasks": Documents(system.database["tasks"])},
+        clock=system.clock,
+        patience=SECOND,
     )
     limit = Limit("tenant:acme", 1)
     running = await system.claim("running")
     assert running.lease is not None
-    await held.acquire(limit, token="of a claim that never came", job_id="gone")
-    await held.acquire(Limit("agent:code", 1), token=running.lease.token, job_id=running.id)
+    await held.acquire(limit, kind="tasks", token="of a claim that never came", job_id="gone")
+    await held.acquire(Limit("agent:code", 1), kind="tasks", token=running.lease.token, job_id=running.id)
 
     in_time = await system.broken()
     system.clock.advance(LATE)
@@ -335,3 +338,48 @@ async def test_a_permit_that_nobody_who_runs_stands_behind_is_found_once_a_healt
 
     assert in_time == {}
     assert await system.broken() == {"stranded_permit": ["gone"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_name"), [("tasks", "task_id"), ("executions", "execution_id"), ("steps", "step_id")]
+)
+async def test_a_broken_promise_is_found_in_every_collection_of_jobs(system: System, kind: str, id_name: str) -> None:
+    store = JobStore(Documents(system.database[kind]), clock=system.clock, redispatch=REDISPATCH)
+    await store.enqueue(a_new_job())
+    await system.database[kind].update_one({"_id": "job-1"}, {"$set": {"status": "processing"}})
+
+    found = {one.name: one.offenders for one in (await system.verify()).findings if not one.ok}
+
+    assert found.keys() == {"processing_without_lease", "wrong_history"}
+    assert [offender[id_name] for offenders in found.values() for offender in offenders] == ["job-1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "broken"), [("tasks", {"wrong_history": ["job-1"]}), ("executions", {}), ("steps", {})]
+)
+async def test_what_is_driven_may_be_woken_and_concluded_at_once_and_lose_old_history(
+    system: System, kind: str, broken: dict[str, list[str]]
+) -> None:
+    jobs = JobStore(Documents(system.database[kind]), clock=system.clock, redispatch=REDISPATCH, history_limit=3)
+    await jobs.enqueue(a_new_job())
+    claimed = await jobs.claim("job-1", worker="w1")
+    assert claimed is not None
+    await jobs.settle(claimed, Suspended(), Evidence())
+    woken = await jobs.claim_suspended("job-1", worker="w1")
+    assert woken is not None
+    await jobs.settle(woken, RetryAt(system.clock()), Evidence())
+    await jobs.conclude(TENANT, "job-1", where={}, outcome=Finished(), fields={})
+
+    assert await system.broken() == broken
+
+
+async def test_a_step_that_nobody_counts_is_not_missed_in_the_totals(system: System) -> None:
+    await system.start_worker()
+    steps = JobStore(Documents(system.database["steps"]), clock=system.clock, redispatch=REDISPATCH)
+    await steps.enqueue(a_new_job())
+    await steps.conclude(TENANT, "job-1", where={}, outcome=Finished(), fields={})
+
+    system.clock.advance(LATE)
+    await system.keep_alive()
+
+    assert await system.broken() == {}

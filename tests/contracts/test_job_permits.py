@@ -110,20 +110,19 @@ async def test_permits_of_a_dead_worker_are_taken_back_and_given_to_who_waits(fl
     await fleet.store.settle(lost.job, Finished(), Evidence())  # and the worker dies before it gives the permit back
 
     fleet.clock.advance(LONG)
-    survivor = fleet.worker(limits=limits)
-    await survivor.heal()
+    await fleet.parking(limits=limits).heal()
 
     assert fleet.bell.rung == [second]
-    assert [taken.job.id for taken in await take_all(survivor, [second])] == [second]
+    assert [taken.job.id for taken in await take_all(fleet.worker(limits=limits), [second])] == [second]
 
 
 async def test_permits_of_running_jobs_are_left_alone(fleet: Fleet) -> None:
     first, second = await fleet.add(2)
-    worker = fleet.worker(limits=Limits(tenants={TENANT: 1}))
-    await take_all(worker, [first, second])
+    limits = Limits(tenants={TENANT: 1})
+    await take_all(fleet.worker(limits=limits), [first, second])
 
     fleet.clock.advance(LONG)
-    await worker.heal()
+    await fleet.parking(limits=limits).heal()
 
     assert fleet.bell.rung == []
 
@@ -132,7 +131,7 @@ async def test_jobs_parked_for_a_limit_that_is_no_more_are_started(fleet: Fleet)
     bells = await fleet.add(5)
     await take_all(fleet.worker(limits=Limits(tenants={TENANT: 1})), bells)
 
-    await fleet.worker().heal()
+    await fleet.parking().heal()
 
     assert fleet.bell.rung == bells[1:]
 
@@ -192,7 +191,7 @@ async def test_a_dead_workers_permit_is_passed_on_however_many_others_are_waited
     await fleet.store.settle(lost.job, Finished(), Evidence())
 
     fleet.clock.advance(LONG)
-    await fleet.worker(limits=limits).heal()
+    await fleet.parking(limits=limits).heal()
 
     assert fleet.bell.rung == bells[-1:]
 
@@ -201,7 +200,7 @@ async def test_a_dead_workers_permit_is_passed_on_however_many_others_are_waited
 async def test_everything_parked_without_need_is_found_in_turns(fleet: Fleet) -> None:
     bells = [job_id for n in range(MOST_LANES + 1) for job_id in await fleet.add(2, tenant=f"tenant-{n:03}")]
     await take_all(fleet.worker(limits=Limits(tenants={"*": 1})), bells)
-    unlimited = fleet.worker()
+    unlimited = fleet.parking()
 
     for _ in range(2):
         await unlimited.heal()
@@ -239,7 +238,7 @@ async def test_a_permit_that_cannot_be_passed_on_does_not_keep_the_next_from_bei
     [job_id] = await fleet.add(1, agent="Slow")
     permits = Failing(
         Documents(fleet.database["permits"]),
-        Documents(fleet.database["jobs"]),
+        {"jobs": Documents(fleet.database["jobs"])},
         clock=fleet.clock,
         patience=10 * SECOND,
     )
@@ -258,7 +257,7 @@ async def test_a_lost_claims_permit_is_taken_back_soon_after_the_claim(fleet: Fl
     [lost] = await take_all(fleet.worker(limits=limits), [first, second])
     await fleet.store.settle(lost.job, RetryAt(fleet.clock() + LONG), Evidence())
 
-    survivor = fleet.worker(limits=limits)
+    survivor = fleet.parking(limits=limits)
     await survivor.heal()
     at_once = list(fleet.bell.rung)
     fleet.clock.advance(2 * SECOND)
@@ -270,7 +269,7 @@ async def test_a_lost_claims_permit_is_taken_back_soon_after_the_claim(fleet: Fl
 async def test_a_permit_is_kept_while_its_claim_may_be_on_its_way(fleet: Fleet) -> None:
     [job_id] = await fleet.add(1)
     permits, limit = fleet.permits(), Limit("tenant:acme", 1)
-    await permits.acquire(limit, token="token", job_id=job_id)
+    await permits.acquire(limit, kind="jobs", token="token", job_id=job_id)
 
     found = []
     for _ in range(2):

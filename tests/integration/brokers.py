@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 
-from app.jobs.broker import TASK_QUEUE, create_celery
+from app.jobs.broker import QUEUES, create_celery
 from tests.processes import Server, start_moto, start_valkey
 
 # As a password it must never be seen in a log.
@@ -56,9 +56,9 @@ def valkey(folder: Path) -> Broker:
 
 
 def sqs(folder: Path) -> Broker:
-    """As in production: the queue is there, and its URL is told."""
+    """As in production: the queues are there, and their URLs are told."""
     server = start_moto(folder)
-    create_queue(server)
+    create_queues(server)
     settings = {
         "CELERY_BROKER_URL": f"sqs://key:{CANARY}@127.0.0.1:{server.port}",
         "SQS_QUEUE_URL_PREFIX": f"{server.http_url}/123456789012/test-",
@@ -67,13 +67,13 @@ def sqs(folder: Path) -> Broker:
 
     def start() -> Server:
         again = start_moto(folder, port=server.port)
-        create_queue(again)
+        create_queues(again)
         return again
 
     return Broker(settings, start, server)
 
 
-def create_queue(server: Server) -> None:
+def create_queues(server: Server) -> None:
     client = boto3.client(
         "sqs",
         endpoint_url=server.http_url,
@@ -81,7 +81,8 @@ def create_queue(server: Server) -> None:
         aws_access_key_id="key",
         aws_secret_access_key=CANARY,
     )
-    client.create_queue(QueueName=f"test-{TASK_QUEUE}", Attributes={"VisibilityTimeout": "300"})
+    for name in QUEUES:
+        client.create_queue(QueueName=f"test-{name}", Attributes={"VisibilityTimeout": "300"})
     client.close()
 
 

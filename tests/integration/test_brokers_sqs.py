@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from app.jobs.broker import PROCESS_TASK, TASK_QUEUE, create_celery
-from app.jobs.doorbell import Doorbell
+from app.jobs.doorbell import Bell, Doorbell
 from tests.integration.brokers import CANARY, REGION
 from tests.processes import Server, start_moto
 
@@ -25,44 +25,42 @@ def moto(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-async def doorbell(moto: Server) -> AsyncIterator[Doorbell]:
+async def bell(moto: Server) -> AsyncIterator[Bell]:
     celery = create_celery("test", f"sqs://key:{CANARY}@127.0.0.1:{moto.port}")
     celery.conf.broker_transport_options |= {"region": REGION}
-    bell = Doorbell(celery, task=PROCESS_TASK, queue_name=TASK_QUEUE, argument="task_id", on_ring=lambda rung: None)
-    yield bell
-    bell.close(patience=0)
+    doorbell = Doorbell(celery, on_ring=lambda rung: None)
+    yield doorbell.bell(task=PROCESS_TASK, queue_name=TASK_QUEUE, argument="task_id")
+    doorbell.close(patience=0)
     celery.close()
 
 
-async def test_a_queue_that_is_not_there_is_created_with_a_short_visibility_timeout(
-    doorbell: Doorbell, moto: Server
-) -> None:
+async def test_a_queue_that_is_not_there_is_created_with_a_short_visibility_timeout(bell: Bell, moto: Server) -> None:
     for number in range(3):
-        doorbell.ring(f"job-{number}")
-    await soon(lambda: has_depth(doorbell, 3))
+        bell.ring(f"job-{number}")
+    await soon(lambda: has_depth(bell, 3))
 
     attributes = await asyncio.to_thread(attributes_of_queue, moto)
     assert attributes["VisibilityTimeout"] == "300"
-    assert doorbell.is_answered
+    assert bell.is_answered
 
 
 async def test_while_sqs_does_not_answer_nobody_waits_for_it_and_what_was_rung_is_sent_later(
-    doorbell: Doorbell, moto: Server
+    bell: Bell, moto: Server
 ) -> None:
-    doorbell.ring("before")
-    await soon(lambda: has_depth(doorbell, 1))
+    bell.ring("before")
+    await soon(lambda: has_depth(bell, 1))
 
     moto.process.signal(signal.SIGSTOP)
-    doorbell.ring("during")
-    depth = await doorbell.measure_depth()
+    bell.ring("during")
+    depth = await bell.measure_depth()
     moto.process.signal(signal.SIGCONT)
 
     assert depth is None
-    await soon(lambda: has_depth(doorbell, 2))
+    await soon(lambda: has_depth(bell, 2))
 
 
-async def has_depth(doorbell: Doorbell, depth: int) -> bool:
-    return await doorbell.measure_depth() == depth
+async def has_depth(bell: Bell, depth: int) -> bool:
+    return await bell.measure_depth() == depth
 
 
 async def soon(look: Callable[[], Awaitable[bool]]) -> None:

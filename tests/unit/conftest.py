@@ -12,6 +12,7 @@ from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limits
 from app.jobs.models import Job
 from app.jobs.outcomes import Outcome
+from app.jobs.parking import Lot, Parking
 from app.jobs.permits import Permits
 from app.jobs.queue import JobQueue
 from app.jobs.recovery import Recovery
@@ -51,7 +52,7 @@ def queue(documents: Documents, clock: FakeClock) -> JobQueue:
 
 @pytest.fixture
 def permits(database: Database, documents: Documents, clock: FakeClock) -> Permits:
-    return Permits(Documents(database["permits"]), documents, clock=clock, patience=10 * SECOND)
+    return Permits(Documents(database["permits"]), {"jobs": documents}, clock=clock, patience=10 * SECOND)
 
 
 @pytest.fixture
@@ -67,6 +68,8 @@ def dispatcher_of(
             store,
             queue,
             permits,
+            Parking(permits, [Lot(queue, bell.ring)], limits=limits),
+            kind="jobs",
             order=FairOrder(weights),
             limits=limits,
             agent_of=lambda document: document.get("agent"),

@@ -56,7 +56,7 @@ class Script:
 
 async def follow(handler: Handler, watch: Callable[[TaskEvent], None], *, patience: float = 60) -> dict[str, object]:
     async with Server("http://127.0.0.1:1", transport=httpx.MockTransport(handler)) as server:
-        return await Follower(server, "t", patience=timedelta(seconds=patience)).follow(watch)
+        return await Follower(server, "tasks", "t", patience=timedelta(seconds=patience)).follow(watch)
 
 
 async def test_every_event_is_seen_and_the_final_task_returned() -> None:
@@ -76,7 +76,7 @@ async def test_live_events_are_left_out_where_nobody_watches(live: bool) -> None
         return sse(status("completed", 1)) if request.url.path.endswith("/events") else httpx.Response(200, json=DONE)
 
     async with Server("http://127.0.0.1:1", transport=httpx.MockTransport(answer)) as server:
-        await Follower(server, "t", live=live).follow(lambda event: None)
+        await Follower(server, "tasks", "t", live=live).follow(lambda event: None)
 
     assert asked[0] == (None if live else "false")
 

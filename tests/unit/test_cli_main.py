@@ -22,6 +22,7 @@ from app.devstack.session import Stack
 from app.devstack.source import ROOT, with_source
 
 HEAVY = ("langgraph", "langchain_core", "langchain_openai", "openai", "celery", "fastapi", "mongomock")
+COSTLY = ("pydantic", "pymongo", "redis", "rich.markdown", "app.settings")
 
 
 def orchestrate(*arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
@@ -55,8 +56,17 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-def test_the_command_starts_without_the_heavy_libraries() -> None:
-    script = f"import sys, app.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("loading", "unwanted"),
+    [
+        ("import app.cli.main", (*HEAVY, *COSTLY, "httpx")),
+        ("import app.cli.main, app.cli.tasks", (*HEAVY, *COSTLY)),
+        ("from app.cli.main import COMMANDS; [command.load() for command in COMMANDS]", HEAVY),
+    ],
+    ids=["the list of commands", "a command for a server that is named", "every command"],
+)
+def test_a_command_starts_without_the_libraries_that_it_does_not_need(loading: str, unwanted: tuple[str, ...]) -> None:
+    script = f"import sys; {loading}; print([name for name in {unwanted!r} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=ROOT, timeout=30, check=True)
 

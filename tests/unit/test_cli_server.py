@@ -26,7 +26,7 @@ async def test_a_submission_carries_the_key_and_an_idempotency_key() -> None:
     seen: list[httpx.Request] = []
 
     async with server_that(httpx.Response(202, json={"task_id": "t"}), seen) as server:
-        accepted = await server.submit({"task": "x"}, idempotency_key="once")
+        accepted = await server.post("agent", "execute", body={"task": "x"}, idempotency_key="once")
 
     assert accepted == {"task_id": "t"}
     assert seen[0].url.path == "/v1/agent/execute"
@@ -37,7 +37,7 @@ async def test_an_id_cannot_leave_its_place_in_the_path() -> None:
     seen: list[httpx.Request] = []
 
     async with server_that(httpx.Response(200, json={}), seen) as server:
-        await server.get_task("../system/metrics?x=")
+        await server.get("tasks", "../system/metrics?x=")
 
     assert seen[0].url.raw_path == b"/v1/tasks/..%2Fsystem%2Fmetrics%3Fx%3D"
 
@@ -45,14 +45,14 @@ async def test_an_id_cannot_leave_its_place_in_the_path() -> None:
 async def test_a_refusal_tells_the_servers_own_words() -> None:
     async with server_that(httpx.Response(404, json=PROBLEM)) as server:
         with pytest.raises(Refused, match=r"no task named 'x' \(TASK_NOT_FOUND, HTTP 404\)"):
-            await server.get_task("x")
+            await server.get("tasks", "x")
 
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_wrong_key_says_where_to_give_the_right_one(status: int) -> None:
     async with server_that(httpx.Response(status, json=PROBLEM)) as server:
         with pytest.raises(Refused, match="--api-key or ORCHESTRATE_API_KEY"):
-            await server.get_task("x")
+            await server.get("tasks", "x")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -60,20 +60,20 @@ async def test_a_busy_server_says_when_to_come_back(status: int) -> None:
     answer = httpx.Response(status, text="<html>", headers={"Retry-After": "7"})
     async with server_that(answer) as server:
         with pytest.raises(ServerBusy, match=rf"HTTP {status}\): try again in 7 s"):
-            await server.get_task("x")
+            await server.get("tasks", "x")
 
 
 async def test_no_server_says_how_to_start_one() -> None:
     async with server_that(httpx.ConnectError("refused")) as server:
         with pytest.raises(ServerUnreachable, match="orchestrate up"):
-            await server.get_task("x")
+            await server.get("tasks", "x")
 
 
 @pytest.mark.parametrize("text", ["<html>", "[1]"])
 async def test_another_kind_of_server_is_recognised(text: str) -> None:
     async with server_that(httpx.Response(200, text=text)) as server:
         with pytest.raises(ServerUnreachable, match="is this the right server"):
-            await server.get_task("x")
+            await server.get("tasks", "x")
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8000", "ftp://x", "http://"])

@@ -27,6 +27,7 @@ def plan(
     environment: dict[str, str] | None = None,
     workers: int = 1,
     concurrency: int | None = None,
+    allow_commands: bool = False,
     host: str = "127.0.0.1",
     binaries: Binaries = BINARIES,
     simulation: Simulation | None = None,
@@ -40,6 +41,7 @@ def plan(
         host=host,
         workers=workers,
         concurrency=concurrency,
+        allow_commands=allow_commands,
         simulation=simulation,
     )
     return plan_stack(request, PORTS, binaries)
@@ -74,6 +76,13 @@ def test_children_get_the_urls_and_their_own_port() -> None:
     assert api["DATA_DIR"] == "/data"
     worker = part(made, "worker-1").environment
     assert (worker["WORKER_SLOTS"], worker["LOG_LEVEL"]) == ("7", "DEBUG")
+    assert "WORKER_ALLOW_COMMANDS" not in worker
+
+
+def test_workers_run_programs_of_workflows_when_the_stack_was_started_for_it() -> None:
+    made = plan(allow_commands=True)
+
+    assert part(made, "worker-1").environment["WORKER_ALLOW_COMMANDS"] == "true"
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.http.pagination import (
+    MOST_COUNTED,
     Cursor,
     InvalidCursor,
+    Page,
     PageParams,
     decode_cursor,
     encode_cursor,
@@ -149,6 +151,7 @@ def test_the_meta_tells_where_the_page_lies(
         "total_pages": pages,
         "has_next": has_next,
         "has_previous": has_previous,
+        "total_is_capped": False,
     }
 
 
@@ -156,3 +159,27 @@ def test_behind_a_cursor_there_is_no_page_number() -> None:
     meta = page_meta(PageParams(page_size=10, after=CURSOR), total_items=100, has_next=True)
 
     assert (meta.page, meta.has_next, meta.has_previous) == (None, True, True)
+
+
+def test_a_page_is_cut_where_it_ends_and_its_cursor_points_at_its_last_entry() -> None:
+    params = PageParams(page_size=2)
+
+    page = Page.of(["a", "b", "c"], params, total=3)
+
+    assert (page.items, page.has_next) == (["a", "b"], True)
+    assert page.next_cursor(lambda last: Cursor(CURSOR.created_at, last)) == encode_cursor(
+        Cursor(CURSOR.created_at, "b")
+    )
+
+
+@pytest.mark.parametrize("found", [[], ["a"], ["a", "b"]])
+def test_the_last_page_has_no_cursor(found: list[str]) -> None:
+    page = Page.of(found, PageParams(page_size=2), total=len(found))
+
+    assert page.items == found
+    assert page.next_cursor(lambda last: Cursor(CURSOR.created_at, last)) is None
+
+
+@pytest.mark.parametrize(("total", "is_capped"), [(MOST_COUNTED - 1, False), (MOST_COUNTED, True)])
+def test_a_total_that_was_not_counted_to_its_end_says_so(total: int, is_capped: bool) -> None:
+    assert Page(["a"], has_next=True, total=total).meta(PageParams()).total_is_capped is is_capped

@@ -5,7 +5,7 @@ import sys
 import pytest
 from kombu.transport import SQS
 
-from app.jobs.broker import TASK_QUEUE, celery_configuration, create_celery
+from app.jobs.broker import QUEUES, TASK_QUEUE, WORKFLOW_QUEUE, celery_configuration, create_celery
 from app.settings import ConfigurationError, load_settings
 
 ACCOUNT = "https://sqs.eu-central-1.amazonaws.com/123456789012/"
@@ -48,9 +48,10 @@ def test_sqs_is_reached_by_tls_in_the_queues_region_with_the_keys_of_the_environ
         channel = SQS.Channel(connection.transport)
 
         assert channel._new_queue(TASK_QUEUE) == f"{ACCOUNT}prod-agent_tasks"
-        client = channel.sqs(TASK_QUEUE)
-        assert client.meta.endpoint_url == "https://sqs.eu-central-1.amazonaws.com"
-        assert client._request_signer._credentials.access_key == "AKIAEXAMPLE"
+        assert channel._new_queue(WORKFLOW_QUEUE) == f"{ACCOUNT}prod-workflow_steps"
+        for client in [channel.sqs(name) for name in QUEUES]:
+            assert client.meta.endpoint_url == "https://sqs.eu-central-1.amazonaws.com"
+            assert client._request_signer._credentials.access_key == "AKIAEXAMPLE"
 
 
 @pytest.mark.parametrize(
@@ -83,10 +84,11 @@ def test_only_on_this_machine_is_sqs_spoken_to_without_tls(url: str, is_secure: 
     assert celery_configuration(url)["broker_transport_options"]["is_secure"] is is_secure
 
 
-def test_a_queue_on_rabbitmq_is_replicated() -> None:
+@pytest.mark.parametrize("name", QUEUES)
+def test_a_queue_on_rabbitmq_is_replicated(name: str) -> None:
     celery = create_celery("test", "amqp://mq.example.com")
 
-    assert celery.amqp.queues[TASK_QUEUE].queue_arguments == {"x-queue-type": "quorum"}
+    assert celery.amqp.queues[name].queue_arguments == {"x-queue-type": "quorum"}
 
 
 def test_settings_for_sqs_without_sqs_are_refused_with_the_fix() -> None:

@@ -21,7 +21,7 @@ class Crash(Exception):
 class FragileDocuments(Documents):
     """Dies at its next write."""
 
-    async def insert_missing(self, documents: Any) -> None:
+    async def insert_missing(self, documents: Any) -> frozenset[int]:
         raise Crash
 
     def of_tenant(self, tenant_id: str) -> Any:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.workflows.local.commands import LARGEST_OUTPUT, CommandNotFound, Program, Said, run_program
-from app.workflows.local.masking import MASK, StreamMask
+from app.workflows.steps.commands import LARGEST_OUTPUT, CommandNotFound, Program, Said, run_program
+from app.workflows.steps.masking import MASK, StreamMask
 
 SECRETS = ["abab", "ababc", "cab", "s3cret-value"]
 # Spawns another that would outlive it, tells its number, and waits.

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from app.agents.contracts import AgentInputInvalid
 from app.errors import AttemptTimeout, CircuitOpen, ExecutionError, OrchestratorError
 from app.llm.errors import AgentOutputInvalid, LlmAuth, LlmRateLimited, LlmUnavailable
+from app.workflows.chain import Event
 from app.workflows.language.models import RetrySpec
 from app.workflows.local.evidence import LARGEST_INLINE, Evidence
-from app.workflows.local.journal import Event, EvidenceCorrupt, Journal, read_journal
-from app.workflows.local.retrying import delay_before_retry
+from app.workflows.local.journal import EvidenceCorrupt, Journal, read_journal
+from app.workflows.steps.retrying import delay_before_retry
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

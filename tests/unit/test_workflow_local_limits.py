@@ -1,12 +1,16 @@
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from app.agents.testing import ScriptedChat
+from app.llm.messages import Asked, Completion, Message, OnToken
 from app.workflows.local.history import History, RunStatus
 from app.workflows.local.journal import read_journal
 from app.workflows.local.people import People
+from app.workflows.steps.approvals import Approval
 from tests.local_run_builders import LocalRun
 
 GROUP = """
@@ -80,7 +84,7 @@ outputs: {by: "${{ steps.consent.output.by }}"}
     assert await run.outputs() == {"by": "expiry"}
 
 
-async def _nobody_answers(_: object) -> NoReturn:
+async def _nobody_answers(*_: object) -> NoReturn:
     await asyncio.Event().wait()
     raise AssertionError("it waits for ever")
 
@@ -115,3 +119,62 @@ steps:
 
     assert await run.go_on() is RunStatus.FAILED
     assert (_history(run).error or {})["type"] == "APPROVAL_EXPIRED"
+
+
+async def test_what_a_killed_attempt_had_spent_counts_when_the_run_goes_on(tmp_path: Path) -> None:
+    text = """
+version: 1
+name: thinking
+budget: {model_calls: 2}
+steps:
+  think: {agent: ponderer, with: {task: Is it true?}}
+"""
+    run = LocalRun(tmp_path, text, _Stuck("Yes."))
+    work = asyncio.create_task(run.start())
+    await run.happened["attempt.spent", "think"].wait()
+    # What is on the disk when the process is killed while the second answer is awaited.
+    written = (run.folder / "events.jsonl").read_bytes()
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    (run.folder / "events.jsonl").write_bytes(written)
+
+    run.chat = ScriptedChat("Yes.", "Yes.")
+    status = await run.go_on()
+
+    assert status is RunStatus.FAILED
+    history = _history(run)
+    assert (history.steps["think"].error or {})["type"] == "BUDGET_EXCEEDED"
+    assert history.cost()["model_calls"] == 2
+
+
+async def test_waiting_for_somebody_is_no_working_time_of_a_budget(tmp_path: Path) -> None:
+    text = """
+version: 1
+name: patient
+budget: {wall_clock: 50ms}
+steps:
+  pause: {wait: {for: 80ms}}
+  consent: {needs: [pause], approval: {}}
+  tell: {needs: [consent], emit: told}
+"""
+    run = LocalRun(tmp_path, text)
+
+    assert await run.start() is RunStatus.WAITING
+    assert await run.go_on(People({"consent": [Approval(True, "ada")]})) is RunStatus.SUCCEEDED
+    assert _history(run).cost()["seconds"] > 0.05
+
+
+class _Stuck(ScriptedChat):
+    """Has no answer but the first."""
+
+    async def complete(
+        self,
+        role: Asked,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int | None = None,
+        on_token: OnToken | None = None,
+    ) -> Completion:
+        if self.asked:
+            await asyncio.Event().wait()
+        return await super().complete(role, messages, max_tokens=max_tokens, on_token=on_token)

@@ -9,8 +9,9 @@ from app.llm.errors import LlmUnavailable
 from app.workflows.local.evidence import LARGEST_INLINE
 from app.workflows.local.history import History, RunStatus
 from app.workflows.local.journal import read_journal
-from app.workflows.local.people import Approval, People
+from app.workflows.local.people import People
 from app.workflows.local.receipts import verify_evidence
+from app.workflows.steps.approvals import Approval
 from tests.local_run_builders import LocalRun
 
 ASKING = """
@@ -92,7 +93,7 @@ async def test_an_approval_without_anybody_there_leaves_the_run_to_be_resumed(tm
 
     assert await run.start() is RunStatus.WAITING
     waits_for = _history(run).steps["consent"].waits_for
-    assert await run.go_on(People({"consent": Approval(True, "ada", form={"note": "fine"})})) is RunStatus.SUCCEEDED
+    assert await run.go_on(People({"consent": [Approval(True, "ada", form={"note": "fine"})]})) is RunStatus.SUCCEEDED
 
     assert (waits_for or {})["message"] == "Publish hello?"
     assert await run.outputs() == {"note": "fine"}
@@ -103,7 +104,7 @@ async def test_an_approval_without_anybody_there_leaves_the_run_to_be_resumed(tm
 async def test_a_rejection_blocks_what_needs_it_and_finally_still_runs(tmp_path: Path) -> None:
     run = LocalRun(tmp_path, APPROVED)
 
-    status = await run.start(People({"consent": Approval(False, "ada", "no")}))
+    status = await run.start(People({"consent": [Approval(False, "ada", "no")]}))
 
     steps = _history(run).steps
     assert (status, (_history(run).error or {})["type"]) == (RunStatus.FAILED, "APPROVAL_REJECTED")
@@ -185,6 +186,32 @@ async def test_evidence_of_a_run_is_proven_and_any_change_is_found(tmp_path: Pat
     problems = (await verify_evidence(run.folder)).problems
     assert any("receipt.json" in problem for problem in problems)
     assert any("does not have the content" in problem for problem in problems)
+
+
+async def test_a_definition_that_is_not_the_one_that_ran_is_found(tmp_path: Path) -> None:
+    run = LocalRun(tmp_path, ASKING, ScriptedChat("red"))
+    await run.start()
+    kept = run.folder / "definition.json"
+    definition = json.loads(kept.read_text())
+    definition["document"]["steps"]["say"]["with"]["task"] = "Say nothing"
+    kept.write_text(json.dumps(definition))
+
+    (problem,) = (await verify_evidence(run.folder)).problems
+
+    assert problem.startswith("definition.json is not what ran: its digest is sha256:")
+
+
+async def test_each_definition_that_a_run_went_on_with_is_kept_and_proven(tmp_path: Path) -> None:
+    run = LocalRun(tmp_path, APPROVED)
+    await run.start()
+    run.text = run.text.replace("emit: published", "emit: released")
+    await run.go_on(People({"consent": [Approval(True, "ada")]}))
+    assert (await verify_evidence(run.folder)).ok
+
+    (later,) = run.folder.glob("definition-*.json")
+    later.unlink()
+
+    assert (await verify_evidence(run.folder)).problems == (f"{later.name} is not there any more, or is no JSON",)
 
 
 async def test_secrets_of_the_configuration_are_not_in_the_prompts_that_are_kept(tmp_path: Path) -> None:

@@ -1,13 +1,17 @@
 import io
+import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from app.cli.main import app
 from app.cli.run_people import approval_of
 from app.cli.run_view import described, tree_of
 from app.errors import Invalid
-from app.workflows.local.drawing import mermaid_of
+from app.workflows.diagram.colours import FILLS
+from app.workflows.diagram.mermaid import mermaid_of
 from app.workflows.local.history import History
 from app.workflows.local.journal import read_journal
 from app.workflows.local.reporting import as_markdown, report_of
@@ -70,3 +74,16 @@ def test_events_are_told_without_what_steers_a_terminal() -> None:
 def test_an_answer_that_is_none_is_refused(answer: str) -> None:
     with pytest.raises(Invalid, match="--approve consent"):
         approval_of("consent", answer)
+
+
+def test_a_run_is_drawn_with_how_far_its_steps_are(tmp_path: Path) -> None:
+    file, folder = tmp_path / "choosing.yaml", ["--data-dir", str(tmp_path)]
+    file.write_text(CHOOSING.replace("{thank: {emit: thanked}", "{thank: {approval: {}}"))
+    begun = CliRunner().invoke(app, ["run", str(file), "--input", "kind=good", "--json", *folder])
+
+    drawn = CliRunner().invoke(app, ["graph", json.loads(begun.stdout)["execution_id"], "--format", "svg", *folder])
+
+    assert (begun.exit_code, drawn.exit_code) == (7, 0)
+    assert drawn.stdout.startswith("<svg ")
+    assert ">? waiting</text>" in drawn.stdout
+    assert drawn.stdout.count(FILLS["waiting"]) == 1

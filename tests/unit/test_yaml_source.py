@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.source_tree import MOST_FAULTS, Fault, Limits, SourceInvalid
@@ -96,7 +96,7 @@ def test_json_has_the_same_places() -> None:
 
 
 @given(VALUES, st.sampled_from([None, 1, "\t"]))
-@settings(max_examples=200)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_json_means_what_it_means_everywhere(value: Any, indent: int | str | None) -> None:
     text = json.dumps({"value": value}, indent=indent, ensure_ascii=False)
 
@@ -104,7 +104,7 @@ def test_json_means_what_it_means_everywhere(value: Any, indent: int | str | Non
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
     faults, value = outcome_of(text)
 
@@ -114,7 +114,7 @@ def test_any_text_is_read_or_refused_with_a_place(text: str) -> None:
 
 
 @given(st.text("{}[]:,&*!|>-?'\"# \n\tab1", max_size=60))
-@settings(max_examples=200)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_any_soup_of_yaml_marks_is_read_or_refused_with_a_place(text: str) -> None:
     faults, value = outcome_of(text)
 

@@ -7,6 +7,7 @@ from typing import Any
 from typer.main import get_command
 
 from app.cli.exit_codes import MEANINGS
+from app.cli.lazy import loaded
 from app.cli.main import app
 from app.cli.reference.markdown import GENERATED, code, page, table
 
@@ -45,7 +46,7 @@ def _variables() -> list[str]:
 def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     yield name, command
     for child in getattr(command, "commands", {}).values():
-        yield from _walk(f"{name} {child.name}", child)
+        yield from _walk(f"{name} {child.name}", loaded(child))
 
 
 def _section(name: str, command: Any) -> list[str]:

@@ -23,6 +23,7 @@ class Scope(StrEnum):
 
     REQUEST = "request"
     SESSION = "session"
+    WORKFLOW = "workflow"
     AGENT = "agent"
     TENANT = "tenant"
 

@@ -64,15 +64,17 @@ class BudgetEnforcer:
         self.clock = clock
         self.time_slice = time_slice
 
-    def of_attempt(self, task: Mapping[str, Any], *, agent: str) -> "Spending":
-        """``agent`` works first."""
-        return Spending(self, task, agent=agent)
+    def of_attempt(self, task: Mapping[str, Any], *, agent: str, accounts: tuple[Account, ...] = ()) -> "Spending":
+        """``agent`` works first. All ``accounts`` are drawn on besides what the tenant's budgets say."""
+        return Spending(self, task, agent=agent, accounts=accounts)
 
 
 class Spending:
     """One attempt's. Its calls may be concurrent."""
 
-    def __init__(self, enforcer: BudgetEnforcer, task: Mapping[str, Any], *, agent: str) -> None:
+    def __init__(
+        self, enforcer: BudgetEnforcer, task: Mapping[str, Any], *, agent: str, accounts: tuple[Account, ...] = ()
+    ) -> None:
         self.asks = (task.get("budget") or {}).get("on_exceeded") == ASK
         self.price = enforcer.price
         self.max_tokens = enforcer.max_tokens
@@ -82,6 +84,7 @@ class Spending:
         self._time_slice = enforcer.time_slice
         self._own = request_budget(task)
         self._unseen = unseen_by(task)
+        self._further = accounts
         self._work = Work(task["tenant_id"], task["session_id"], agent, task["_id"])
         self._slice: Hold | None = None
         self._wall_clock = WallClock(self._begin_slice, self._end_slice)
@@ -107,7 +110,7 @@ class Spending:
     async def check_no_usd(self, model: str) -> None:
         """Raises `ModelUnpriced` when a budget in dollars applies to a call of this model, which has no price."""
         rules = await self._book.rules_of(self._work.tenant_id)
-        if self._own.limits(Unit.USD) or _limits(rules.accounts(self._work, self._now()), Unit.USD):
+        if self._own.limits(Unit.USD) or _limits(self._accounts(rules), Unit.USD):
             raise ModelUnpriced(
                 f"no price is known for the model {model!r}, so a budget in US dollars cannot be kept: set LLM_PRICES "
                 "or limit tokens instead"
@@ -131,6 +134,9 @@ class Spending:
         self._own.settle(hold.amounts, consumed)
         await self._settle_all(hold.shared, consumed)
 
+    def _accounts(self, rules: Rules) -> tuple[Account, ...]:
+        return (*self._further, *rules.accounts(self._work, self._now()))
+
     async def _reserve_shared(self, amounts: Amounts) -> tuple[Reservation, ...]:
         rules = await self._book.rules_of(self._work.tenant_id)
         refused = await self._try(rules, amounts)
@@ -149,7 +155,7 @@ class Spending:
     async def _try(self, rules: Rules, amounts: Amounts) -> tuple[Reservation, ...] | Shortage:
         reserved: list[Reservation] = []
         try:
-            for account in rules.accounts(self._work, self._now()):
+            for account in self._accounts(rules):
                 if not any(amounts.get(limit.unit) for limit in account.limits):
                     continue
                 answer = await self._ledger.reserve(account, amounts, task_id=self._work.task_id)
@@ -176,9 +182,11 @@ class Spending:
     async def _begin_slice(self) -> timedelta | None:
         left = self._own.left(Unit.WALL_SECONDS)
         rules = await self._book.rules_of(self._work.tenant_id)
-        if left is None and not _limits(rules.accounts(self._work, self._now()), Unit.WALL_SECONDS):
+        if left is None and not _limits(self._accounts(rules), Unit.WALL_SECONDS):
             return None
-        length = self._time_slice if left is None or left <= 0 else min(self._time_slice, left * MILLISECOND)
+        most = [limit.most for account in self._further for limit in account.limits if limit.unit is Unit.WALL_SECONDS]
+        shortest = min([one for one in (left, *most) if one is not None and one > 0], default=None)
+        length = self._time_slice if shortest is None else min(self._time_slice, shortest * MILLISECOND)
         self._slice = await self.reserve({Unit.WALL_SECONDS: length // MILLISECOND})
         return length
 

@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from app.errors import Conflict, NotFound
 
 LONGEST_SUMMARY = 300
-# Counting is work that grows with the list; past this it says "at least".
-MOST_COUNTED = 10_000
-T = TypeVar("T")
 
 
 class WorkflowNotFound(NotFound):
@@ -81,12 +78,3 @@ class StoredWorkflow:
     created_at: datetime
     updated_at: datetime
     updated_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """Some of a longer list; ``total`` is counted up to `MOST_COUNTED`."""
-
-    items: list[T]
-    has_next: bool
-    total: int

@@ -35,6 +35,20 @@ class DefinitionReader:
             raise WorkflowInvalid([Problem(1, 1, "name", "a name must not look like an id", fix)])
         return definition
 
+    async def read_version(self, tenant_id: str, name: str, digest: str) -> Definition:
+        """One that was stored, with its sub-workflows as they were then. Raises `WorkflowNotFound`.
+
+        It was checked then; that an agent has changed or left since is found out by the steps that call it.
+        """
+        version = await self._repository.find_version(tenant_id, name, digest)
+        if version is None:
+            raise WorkflowNotFound(f"the workflow {name!r} has no version {digest!r}", name=name)
+        text, source = version.contents.source_text, f"{name}{_BETWEEN}{digest}"
+        async with self._slots:
+            return await asyncio.to_thread(
+                load_workflow, text, source=source, resolve=self._resolver(tenant_id), caller=source
+            )
+
     def _resolver(self, tenant_id: str) -> Resolver:
         """For the thread that reads; the store is asked from this loop."""
         loop = asyncio.get_running_loop()

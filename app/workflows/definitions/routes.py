@@ -9,17 +9,16 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from app.errors import Invalid
 from app.http.body_limit import JSON, Documents
 from app.http.openapi import Responses, responses, writing
-from app.http.pagination import Cursor, PageParams, encode_cursor, page_meta
+from app.http.pagination import Cursor
 from app.http.parameters import PageQuery
 from app.identity.authentication import CurrentPrincipal
-from app.workflows.definitions.models import MOST_COUNTED, Page, Release, SourceFormat, StoredWorkflow, T
+from app.workflows.definitions.models import Release, SourceFormat, StoredWorkflow
 from app.workflows.definitions.schemas import (
     EXAMPLE_DIGEST,
     Graph,
     Part,
     ValidationResponse,
     WorkflowItem,
-    WorkflowListMeta,
     WorkflowListResponse,
     WorkflowProblem,
     WorkflowResponse,
@@ -137,11 +136,10 @@ async def validate_workflow(text: Document, service: Service, principal: Current
 async def list_workflows(service: Service, principal: CurrentPrincipal, params: PageQuery) -> WorkflowListResponse:
     """The workflows by their current versions, newest first, by page or by cursor."""
     page = await service.list_page(principal.tenant_id, params)
-    last = page.items[-1] if page.has_next else None
     return WorkflowListResponse(
         items=[_present_item(workflow) for workflow in page.items],
-        meta=_meta(page, params),
-        next_cursor=encode_cursor(Cursor(last.created_at, last.name)) if last else None,
+        meta=page.meta(params),
+        next_cursor=page.next_cursor(lambda last: Cursor(last.created_at, last.name)),
     )
 
 
@@ -165,11 +163,10 @@ async def list_workflow_versions(
 ) -> WorkflowVersionsResponse:
     """The versions that are or were current, newest first, by page or by cursor."""
     found, page = await service.list_versions(principal.tenant_id, workflow, params)
-    last = page.items[-1] if page.has_next else None
     return WorkflowVersionsResponse(
         items=[_present_version(release, found) for release in page.items],
-        meta=_meta(page, params),
-        next_cursor=encode_cursor(Cursor(last.created_at, last.digest)) if last else None,
+        meta=page.meta(params),
+        next_cursor=page.next_cursor(lambda last: Cursor(last.created_at, last.digest)),
     )
 
 
@@ -224,8 +221,3 @@ def _valid(definition: Definition) -> ValidationResponse:
 def _invalid(error: WorkflowInvalid) -> ValidationResponse:
     problems = [WorkflowProblem(**asdict(problem)) for problem in error.problems]
     return ValidationResponse(valid=False, name=None, digest=None, problems=problems)
-
-
-def _meta(page: Page[T], params: PageParams) -> WorkflowListMeta:
-    meta = page_meta(params, total_items=page.total, has_next=page.has_next)
-    return WorkflowListMeta(**meta.model_dump(), total_is_capped=page.total >= MOST_COUNTED)

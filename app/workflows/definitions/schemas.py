@@ -23,13 +23,9 @@ class WorkflowItem(BaseModel):
     updated_by: str = Field(description="Id of the key that did it.")
 
 
-class WorkflowListMeta(PageMeta):
-    total_is_capped: bool = Field(False, description="True when there are more than `total_items`.")
-
-
 class WorkflowListResponse(BaseModel):
     items: list[WorkflowItem]
-    meta: WorkflowListMeta
+    meta: PageMeta
     next_cursor: str | None
     api_version: Literal["v1"] = "v1"
 
@@ -43,7 +39,7 @@ class WorkflowVersion(BaseModel):
 
 class WorkflowVersionsResponse(BaseModel):
     items: list[WorkflowVersion]
-    meta: WorkflowListMeta
+    meta: PageMeta
     next_cursor: str | None
     api_version: Literal["v1"] = "v1"
 

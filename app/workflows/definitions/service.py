@@ -3,13 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from app.http.pagination import PageParams
+from app.http.pagination import MOST_COUNTED, Page, PageParams
 from app.workflows.definitions.graph import graph_of
 from app.workflows.definitions.interface import inputs_of, outputs_of
 from app.workflows.definitions.models import (
-    MOST_COUNTED,
     Contents,
-    Page,
     Pin,
     Release,
     SourceFormat,
@@ -84,7 +82,7 @@ class DefinitionService:
             self._repository.list_page(tenant_id, limit=params.page_size + 1, skip=params.skip, after=params.after),
             self._repository.count(tenant_id, limit=MOST_COUNTED),
         )
-        return Page(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+        return Page.of(found, params, total=total)
 
     async def list_versions(
         self, tenant_id: str, reference: str, params: PageParams
@@ -95,7 +93,7 @@ class DefinitionService:
             self._repository.list_versions(tenant_id, workflow, limit=limit, skip=skip, after=after),
             self._repository.count_versions(tenant_id, workflow, limit=MOST_COUNTED),
         )
-        return workflow, Page(found[: params.page_size], has_next=len(found) > params.page_size, total=total)
+        return workflow, Page.of(found, params, total=total)
 
     async def delete(self, tenant_id: str, reference: str, *, by: str) -> None:
         """The name stands for nothing any more. Its versions stay, since executions and other workflows use them."""

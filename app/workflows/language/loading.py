@@ -1,7 +1,5 @@
 """Documents to definitions: read, checked with all that they call, compiled and pinned by digest."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +10,7 @@ from app.errors import Invalid, NotFound
 from app.source_tree import Path
 from app.workflows.language.checks.catalogue import Catalogue
 from app.workflows.language.checks.document import check_workflow
+from app.workflows.language.digests import definition_digest
 from app.workflows.language.field_problems import field_problems, located
 from app.workflows.language.models import Workflow
 from app.workflows.language.parts import Part, Resolver, calls_of
@@ -23,7 +22,6 @@ from app.workflows.plan import Plan, compile_plan
 
 MOST_PARTS = 100
 DEEPEST_CALL = 16
-DIGEST = "sha256:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,31 @@ class Definition:
         """Changes with the document and with everything that it calls, directly or not."""
         return self.plan.digest
 
+    def as_json(self) -> dict[str, Any]:
+        """What evidence keeps of it: enough to compute the digest again."""
+        return {
+            "source": self.source,
+            "digest": self.digest,
+            "document": self.document,
+            "source_text": self.source_text,
+            "parts": {name: part.as_json() for name, part in self.parts.items()},
+        }
+
 
 def load_workflow(
-    text: str | bytes, *, source: str, resolve: Resolver, catalogue: Catalogue | None = None
+    text: str | bytes,
+    *,
+    source: str,
+    resolve: Resolver,
+    catalogue: Catalogue | None = None,
+    caller: str | None = None,
 ) -> Definition:
-    """Raises `WorkflowInvalid` with all problems of the document and of what it calls."""
+    """Raises `WorkflowInvalid` with all problems of the document and of what it calls.
+
+    ``caller`` is what ``resolve`` is told that the document itself is.
+    """
     loader = _Loader(resolve, catalogue)
-    definition = loader.load(Part(text, source), None, ())
+    definition = loader.load(Part(text, source), caller, ())
     if loader.problems or definition is None:
         raise WorkflowInvalid(loader.problems, source=source)
     return definition
@@ -187,13 +203,5 @@ def _compiled(
 ) -> Definition:
     text = part.text if isinstance(part.text, str) else part.text.decode("utf-8-sig")
     plans = {reference: one.plan for reference, one in parts.items()}
-    digest = _digest_of(workflow, {reference: plan.digest for reference, plan in plans.items()})
+    digest = definition_digest(workflow, {reference: plan.digest for reference, plan in plans.items()})
     return Definition(workflow, compile_plan(workflow, digest, plans), part.source, text, document, parts)
-
-
-def _digest_of(workflow: Workflow, parts: Mapping[str, str]) -> str:
-    # The order of steps decides which failure is the first one, so keys are not sorted. What is not written is left
-    # out: a key that a later version of the language brings must not change the digest of what does not use it.
-    written = workflow.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    canonical = json.dumps({"workflow": written, "parts": parts}, separators=(",", ":"))
-    return f"{DIGEST}{hashlib.sha256(canonical.encode()).hexdigest()}"

@@ -1,36 +1,35 @@
 """Agents, tasks in words and evaluations, in this process: as a worker has them, without a store."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from app.agents.base import AgentOutput, AgentRequest, AgentTools, OutputArtifact
+from app.agents.base import AgentRequest, AgentTools, OutputArtifact
 from app.agents.contracts import check_inputs, check_output, find_taker
 from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
 from app.agents.specs import AgentSpec
+from app.agents.time_limit import within
 from app.agents.tools.models import Toolbox, ToolCall
 from app.agents.tools.toolbox import Toolboxes
 from app.artifacts.store import ArtifactStore
 from app.effects.tool import NoEffects
-from app.errors import AttemptTimeout
 from app.governance.budgets.chat import BudgetedChat
 from app.governance.budgets.pricing import Price
 from app.governance.evaluation.evaluator import Evaluator
-from app.governance.evaluation.models import Subject, Verdict, subject_of
+from app.governance.evaluation.models import Verdict
 from app.llm.messages import Chat
 from app.llm.search import WebSearch
 from app.observability.redaction import Redactor
 from app.setting_evaluation import EvaluationRequest
-from app.workflows.local.attempts import Attempt, TranscribedChat, Transcript
+from app.workflows.local.attempts import Attempt
 from app.workflows.local.evidence import TENANT
+from app.workflows.steps.transcripts import TranscribedChat, Transcript
+from app.workflows.steps.words import output_of, subject_in, words_of
 
-TASK, TEXT = "task", "text"
 ROUTER, EVALUATOR = "PeerAgent", "Evaluator"
 
 
@@ -110,63 +109,13 @@ class Agents:
         call = ToolCall(TENANT, request.task_id)
         toolbox = self._equipment.toolboxes.open(spec, call, effects=NoEffects())
         tools = replace(self._tools(attempt, toolbox), artifacts=self._artifacts)
-        output = await _within(spec.timeout, agent.run(request, tools))
+        output = await within(spec.timeout, agent.run(request, tools))
         check_output(spec, output)
         return output_of(output)
 
     def _tools(self, attempt: Attempt, toolbox: Toolbox | None = None) -> AgentTools:
         equipment = self._equipment
         if attempt.prompt is None:
-            attempt.prompt = Transcript(attempt.folder / "prompt.txt", equipment.redactor)
+            attempt.prompt = Transcript(equipment.redactor, attempt.folder / "prompt.txt")
         chat = TranscribedChat(BudgetedChat(equipment.chat, attempt.spending), attempt.prompt)
         return attempt.meter.tools(chat, equipment.search, max_sources=equipment.max_sources, toolbox=toolbox)
-
-
-def words_of(spec: AgentSpec, given: Mapping[str, Any], *, otherwise: str = "") -> tuple[str, dict[str, Any]]:
-    """The task's words and the typed input: `task` is the words unless the agent's input has such a member."""
-    inputs = dict(given)
-    typed = spec.input_model
-    if TASK in inputs and (typed is None or TASK not in typed.model_fields):
-        return _as_text(inputs.pop(TASK)), inputs
-    if typed is not None or not inputs:
-        return otherwise, inputs
-    return _as_text(inputs.get(TEXT, inputs)), inputs
-
-
-def output_of(output: AgentOutput) -> dict[str, Any]:
-    """As the steps that follow see it: the answer, and over it the members of its data."""
-    plain: dict[str, Any] = json.loads(json.dumps(asdict(output)))
-    data = plain.pop("data")
-    del plain["tools_used"]
-    return {**plain, **(data or {})}
-
-
-def subject_in(task: str, output: Any) -> Subject:
-    """What an evaluator sees of a step's output, whatever made it."""
-    members = output if isinstance(output, dict) else {}
-    text = members.get("raw_output")
-    result = {
-        "raw_output": text if isinstance(text, str) else _as_text(output),
-        "data": output,
-        "citations": [one for one in _objects(members.get("citations")) if isinstance(one.get("url"), str)],
-        "files": [one for one in _objects(members.get("files")) if {"path", "content"} <= one.keys()],
-    }
-    return subject_of(task, result)
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-async def _within(limit: timedelta | None, work: Awaitable[AgentOutput]) -> AgentOutput:
-    try:
-        async with asyncio.timeout(limit.total_seconds() if limit else None) as allowed:
-            return await work
-    except TimeoutError as error:
-        if not allowed.expired():
-            raise
-        raise AttemptTimeout("the agent took longer than it may") from error

@@ -1,26 +1,33 @@
 """What a run, and the steps in it that have a budget, may still consume. In memory: a run has one process."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from app.governance.budgets.models import (
     NOTHING,
+    SCALES,
     Amounts,
     ModelUnpriced,
     Unit,
     counted,
+    plus,
 )
 from app.governance.budgets.pricing import Price, carried
 from app.governance.budgets.request import RequestBudget
 from app.governance.budgets.spending import Hold
 from app.governance.budgets.wall_clock import SLICE, WallClock
+from app.workflows.costs import NO_COST
 from app.workflows.language.models import BudgetSpec
 from app.workflows.local.history import History
+from app.workflows.places import cases_of
 from app.workflows.plan import Plan
 from app.workflows.run import Execute
+from app.workflows.steps.budgets import budgets_of, limits_of
 
 T = TypeVar("T")
+Note = Callable[..., object]
 MILLISECOND = timedelta(milliseconds=1)
 FIX = "raise the budget in the workflow, and resume with --accept-changes"
 
@@ -35,7 +42,8 @@ class Accounts:
 
     def of(self, execute: Execute) -> list[RequestBudget]:
         """Those that a step draws on, the outermost first."""
-        return [self._account(path, spec) for path, spec in budgets_of(self._plan, execute)]
+        budgets = budgets_of(self._plan, execute.path, cases_of(execute))
+        return [self._account(path, spec) for path, spec in budgets]
 
     def _account(self, path: str, spec: BudgetSpec) -> RequestBudget:
         if path not in self._open:
@@ -48,8 +56,12 @@ class Accounts:
 class LocalSpending:
     """One attempt's, on every account that it draws on."""
 
-    def __init__(self, accounts: Sequence[RequestBudget], *, price: Price, max_tokens: int) -> None:
+    def __init__(self, accounts: Sequence[RequestBudget], *, price: Price, max_tokens: int, note: Note) -> None:
+        """``note`` is told by its ``cost`` what the attempt has consumed so far, each time that it is more."""
         self._accounts = accounts
+        self._note = note
+        self._spent: Amounts = NOTHING
+        self._began_at = time.monotonic()
         self._slice: Hold | None = None
         self.price = price
         self.max_tokens = max_tokens
@@ -79,7 +91,20 @@ class LocalSpending:
         return Hold(amounts, ())
 
     async def settle(self, hold: Hold, actual: Amounts | None) -> None:
-        _settle(self._accounts, hold.amounts, hold.amounts if actual is None else actual)
+        spent = hold.amounts if actual is None else actual
+        _settle(self._accounts, hold.amounts, spent)
+        if spent:
+            self._spent = plus(self._spent, spent)
+            self._note(cost=self._cost())
+
+    def _cost(self) -> dict[str, float]:
+        return {
+            **NO_COST,
+            "usd": round(self._spent.get(Unit.USD, 0) / SCALES[Unit.USD], 8),
+            "tokens": self._spent.get(Unit.TOKENS, 0),
+            "model_calls": self._spent.get(Unit.MODEL_CALLS, 0),
+            "seconds": round(time.monotonic() - self._began_at, 3),
+        }
 
     async def timed(self, work: Callable[[], Awaitable[T]]) -> T:
         """Raises `BudgetExceeded` when the working time of a budget ends it."""
@@ -98,32 +123,6 @@ class LocalSpending:
         ended, self._slice = self._slice, None
         if ended is not None:
             await self.settle(ended, {Unit.WALL_SECONDS: taken // MILLISECOND})
-
-
-def budgets_of(plan: Plan, execute: Execute) -> Iterable[tuple[str, BudgetSpec]]:
-    """Of the run, of the steps that this one is inside of, of the sub-workflows these call, and its own."""
-    if plan.workflow.budget:
-        yield "", plan.workflow.budget
-    outer = None
-    for path, step in (*execute.around, (execute.path, execute.step)):
-        # An item stands inside of its own step, whose budget is that of all items.
-        if step is not outer and step.budget:
-            yield path, step.budget
-        if step.workflow and step is not outer:
-            plan = plan.parts[step.workflow]
-            if plan.workflow.budget:
-                yield f"{path}.", plan.workflow.budget
-        outer = step
-
-
-def limits_of(spec: BudgetSpec) -> dict[Unit, int]:
-    given = {
-        Unit.USD: spec.usd,
-        Unit.TOKENS: spec.tokens,
-        Unit.MODEL_CALLS: spec.model_calls,
-        Unit.WALL_SECONDS: spec.wall_clock.total_seconds() if spec.wall_clock else None,
-    }
-    return {unit: counted(unit, limit) for unit, limit in given.items() if limit is not None}
 
 
 def _spent(cost: Mapping[str, float]) -> dict[Unit, int]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from app.artifacts.store import ArtifactStore
-from app.workflows.local.journal import EvidenceCorrupt, canonical
+from app.workflows.chain import canonical
+from app.workflows.local.journal import EvidenceCorrupt
 
 TENANT = "local"
 LARGEST_INLINE = 64 * 1024
@@ -54,6 +55,12 @@ class Evidence:
         for folder in (self.folder, self.folder / "steps", self.work):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def definition_of(self, digest: str, *, first: str) -> Path:
+        """Where the definition is kept that the run went on with; ``first`` is what it began with."""
+        if digest == first:
+            return self.definition
+        return self.folder / f"definition-{digest.rpartition(':')[2][:16]}.json"
+
     def step(self, path: str) -> Path:
         """The folder of a step, as `review[2].fix`; a long path is cut and told apart by its digest."""
         name = path
@@ -72,6 +79,10 @@ class Evidence:
             shown = {_CLAIM: {"sha256": stored.sha256, "size": stored.size, "media_type": JSON_TYPE}}
         write_json(path, shown)
         return Ref(hashlib.sha256(data).hexdigest(), len(data))
+
+    def get_definition(self, path: Path) -> Any:
+        """Raises `EvidenceCorrupt`."""
+        return _read_json(path, path.relative_to(self.folder))
 
     async def get(self, path: Path, ref: Ref) -> Any:
         """The value that was put. Raises `EvidenceCorrupt` when it is another one, or gone."""

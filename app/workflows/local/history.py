@@ -5,18 +5,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from app.workflows.chain import Event
+from app.workflows.costs import added
 from app.workflows.local.evidence import Ref
-from app.workflows.local.journal import Event
 
-NO_COST: Mapping[str, float] = {
-    "usd": 0.0,
-    "prompt_tokens": 0,
-    "completion_tokens": 0,
-    "tokens": 0,
-    "model_calls": 0,
-    "unpriced_calls": 0,
-    "seconds": 0.0,
-}
+_WAITING = frozenset({"approval", "wait"})
 
 
 class RunStatus(StrEnum):
@@ -106,9 +99,10 @@ class History:
         return added(attempt.cost for step in self.steps.values() for attempt in step.attempts if attempt.cost)
 
     def cost_of(self, path: str) -> dict[str, float]:
-        """Of a step and everything inside of it."""
+        """Of a step and everything inside of it, as budgets count it: time in which somebody is waited for is none."""
         inside = (f"{path}.", f"{path}[")
-        steps = [step for name, step in self.steps.items() if not path or name == path or name.startswith(inside)]
+        known = [step for name, step in self.steps.items() if not path or name == path or name.startswith(inside)]
+        steps = [step for step in known if step.kind not in _WAITING]
         return added(attempt.cost for step in steps for attempt in step.attempts if attempt.cost)
 
     def _run_created(self, event: Event) -> None:
@@ -135,6 +129,10 @@ class History:
         step = self.step(event["path"])
         step.kind, step.waits_for = event["kind"], None
         step.attempts.append(AttemptRecord(event["attempt"], event["at"]))
+
+    def _attempt_spent(self, event: Event) -> None:
+        """Counts for an attempt that says nothing more, since its process was killed."""
+        self.step(event["path"]).attempts[-1].cost = event["cost"]
 
     def _attempt_failed(self, event: Event) -> None:
         self._finish_attempt(event)
@@ -193,14 +191,6 @@ def step_as_json(step: StepRecord) -> dict[str, Any]:
         "reused_from": step.reused_from,
         "artifacts": step.artifacts,
     }
-
-
-def added(costs: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    total = dict(NO_COST)
-    for cost in costs:
-        for name in total:
-            total[name] += cost.get(name, 0)
-    return {name: round(value, 8) if isinstance(value, float) else value for name, value in total.items()}
 
 
 def _ref(content: Mapping[str, Any] | None) -> Ref | None:

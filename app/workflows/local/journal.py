@@ -1,22 +1,18 @@
 """What happened in a run, line by line, each with the digest of everything before it.
 
-A line is JSON: `seq` from 1, `at`, `event`, what belongs to the event, `previous` and `hash`. The hash is SHA-256 over
-the line without it, keys sorted and without spaces, so that anybody can check it. Appending is one write: a run that
-is killed leaves at most one torn line, which is not one.
+A line is JSON: `seq` from 1, `at`, `event`, what belongs to the event, `previous` and `hash`, as `chain` says.
+Appending is one write: a run that is killed leaves at most one torn line, which is not one.
 """
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from app.clock import Clock, to_iso, utc_now
 from app.errors import OrchestratorError
-
-BEGINNING = "0" * 64
-Event = dict[str, Any]
+from app.workflows.chain import BEGINNING, Event, digest_of, follows
 
 
 class EvidenceCorrupt(OrchestratorError):
@@ -71,15 +67,6 @@ def read_journal(path: Path) -> list[Event]:
     return _read(path)[0]
 
 
-def canonical(value: Any) -> bytes:
-    """The same bytes for the same JSON value, whoever writes them."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def digest_of(line: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical({name: value for name, value in line.items() if name != "hash"})).hexdigest()
-
-
 def _read(path: Path) -> tuple[list[Event], int]:
     """The events, and how many bytes they take."""
     content = path.read_bytes()
@@ -92,8 +79,8 @@ def _checked(lines: list[bytes], path: Path) -> Iterator[Event]:
     for number, text in enumerate(lines, start=1):
         try:
             line = json.loads(text)
-            is_next = line["seq"] == number and line["previous"] == previous and line["hash"] == digest_of(line)
-        except (ValueError, KeyError, TypeError):
+            is_next = follows(line, previous) and line["seq"] == number
+        except (ValueError, KeyError, RecursionError):
             is_next = False
         if not is_next:
             raise EvidenceCorrupt(f"{path.name}:{number}: this line was changed, or the one before it is missing")

@@ -1,23 +1,17 @@
-"""The people a run may need, as the command line stands in for them: answers given beforehand, else a terminal."""
+"""The people a run may need, as the command line stands in for them: answers given beforehand, else a terminal.
+
+Who they are is what they say: nobody proves it to a run on one's own machine.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.errors import ExecutionError
 from app.workflows.language.contracts import Contracts
-
-
-class ApprovalRejected(ExecutionError):
-    code = "APPROVAL_REJECTED"
-    title = "Approval rejected"
-
-
-class ApprovalExpired(ExecutionError):
-    code = "APPROVAL_EXPIRED"
-    title = "Approval expired"
+from app.workflows.steps.approvals import Approval
 
 
 class NobodyThere(Exception):
@@ -29,18 +23,8 @@ class NobodyThere(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Approval:
-    """An answer; ``form`` has the fields that the approver filled in."""
-
-    approved: bool
-    by: str
-    comment: str = ""
-    form: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Question:
-    """What an approver is asked; ``approvers`` and ``quorum`` are told, and not kept by a run without a server."""
+    """What approvers are asked; ``quorum`` of them have to approve."""
 
     path: str
     message: str
@@ -59,37 +43,48 @@ class Awaited:
     key: str | None
 
 
-AskApproval = Callable[[Question], Awaitable[Approval]]
+_PLACES = re.compile(r"\[\d+\]")
+
+# Asks one more person; the names are of those who have answered.
+AskApproval = Callable[[Question, Sequence[str]], Awaitable[Approval]]
 AskEvent = Callable[[Awaited], Awaitable[Any]]
 
 
 class People:
-    """``approvals`` are by step, ``events`` by name or by `name@key`. A terminal answers one question at a time."""
+    """``approvals`` are by step, one for each person; ``events`` by name or by `name@key`.
+
+    A terminal answers one question at a time.
+    """
 
     def __init__(
         self,
-        approvals: Mapping[str, Approval] | None = None,
+        approvals: Mapping[str, Sequence[Approval]] | None = None,
         events: Mapping[str, Any] | None = None,
         *,
         ask_approval: AskApproval | None = None,
         ask_event: AskEvent | None = None,
     ) -> None:
-        self._approvals = approvals or {}
+        self.approvals = approvals or {}
         self._events = events or {}
         self._ask_approval = ask_approval
         self._ask_event = ask_event
         self._turn = asyncio.Lock()
 
-    async def approval(self, question: Question) -> Approval:
-        """Raises `NobodyThere`."""
-        step = question.path.rpartition(".")[2].partition("[")[0]
-        for name in (question.path, step):
-            if name in self._approvals:
-                return self._approvals[name]
-        if self._ask_approval is None:
-            raise NobodyThere({"what": "approval", "message": question.message, "approvers": list(question.approvers)})
+    async def approval(self, question: Question) -> Sequence[Approval]:
+        """The answers that decide it; the last one did. Raises `NobodyThere`."""
+        answers = self._given(question.path)
+        ask = self._ask_approval
+        if ask is None and not is_decided(answers, question.quorum):
+            asked = {"message": question.message, "approvers": list(question.approvers), "quorum": question.quorum}
+            raise NobodyThere({"what": "approval", **asked})
         async with self._turn:
-            return await self._ask_approval(question)
+            while ask is not None and not is_decided(answers, question.quorum):
+                answers.append(await ask(question, [one.by for one in answers]))
+        return answers
+
+    def _given(self, path: str) -> list[Approval]:
+        names = (path, step_of(path), step_of(path).rpartition(".")[2])
+        return next((list(self.approvals[name]) for name in names if name in self.approvals), [])
 
     async def event(self, awaited: Awaited) -> Any:
         """What the event brings. Raises `NobodyThere`."""
@@ -100,3 +95,13 @@ class People:
             raise NobodyThere({"what": "event", "event": awaited.event, "key": awaited.key})
         async with self._turn:
             return await self._ask_event(awaited)
+
+
+def step_of(path: str) -> str:
+    """The path without the numbers of items and iterations."""
+    return _PLACES.sub("", path)
+
+
+def is_decided(answers: Sequence[Approval], quorum: int) -> bool:
+    """One rejection is enough."""
+    return len(answers) >= quorum or any(not one.approved for one in answers)

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from app.artifacts.store import ArtifactCorrupt, ArtifactNotFound
+from app.errors import Invalid
+from app.workflows.chain import BEGINNING, Event
+from app.workflows.language.digests import kept_digest
 from app.workflows.local.evidence import TENANT, Evidence, Ref
 from app.workflows.local.history import History, StepRecord
-from app.workflows.local.journal import BEGINNING, Event, EvidenceCorrupt, read_journal
+from app.workflows.local.journal import EvidenceCorrupt, read_journal
+from app.workflows.receipt import problems_of
 
 VERSION = 1
+LARGEST_RECEIPT = 512 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,9 @@ async def verify_evidence(folder: Path) -> Verification:
         return Verification(("events.jsonl or receipt.json is not there, or is no JSON: has the run ended?",), 0, 0)
     problems = [] if receipt == receipt_of(events) else ["receipt.json does not say what events.jsonl comes to"]
     history = History.of(events)
+    for digest in _digests(events):
+        path = evidence.definition_of(digest, first=history.created["digest"])
+        problems += _problem_of_definition(evidence, path, digest)
     values = list(_values(evidence, history))
     for path, ref in values:
         problems += await _problem_of_value(evidence, path, ref)
@@ -69,6 +77,26 @@ async def verify_evidence(folder: Path) -> Verification:
     for sha256 in blobs:
         problems += await _problem_of_blob(evidence, sha256)
     return Verification(tuple(problems), len(events), len(values) + len(blobs))
+
+
+def verify_receipt(path: Path) -> Verification:
+    """Of an execution on a server, as it was saved: the chain of events, what they come to, and the values in it.
+
+    Raises `Invalid` when the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_RECEIPT + 1)
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from error
+    if len(content) > LARGEST_RECEIPT:
+        raise Invalid(f"{path} has more than {LARGEST_RECEIPT} bytes, and no receipt has")
+    try:
+        receipt = json.loads(content)
+    except (ValueError, RecursionError):
+        return Verification((f"{path.name} is no JSON",), 0, 0)
+    problems, events, checked = problems_of(receipt)
+    return Verification(tuple(problems), events, checked)
 
 
 def _step(step: StepRecord) -> dict[str, Any]:
@@ -89,6 +117,21 @@ def _values(evidence: Evidence, history: History) -> list[tuple[Path, Ref]]:
     found = [(evidence.inputs, Ref(inputs["sha256"], inputs["size"]))]
     found += [(evidence.step(step.path) / "output.json", step.output) for step in history.steps.values() if step.output]
     return [*found, *([(evidence.outputs, history.outputs)] if history.outputs else [])]
+
+
+def _digests(events: Sequence[Event]) -> list[str]:
+    """Of all definitions that the run went on with, in their order."""
+    return list(dict.fromkeys(event["digest"] for event in events if event["event"] in {"run.created", "run.resumed"}))
+
+
+def _problem_of_definition(evidence: Evidence, path: Path, digest: str) -> list[str]:
+    try:
+        found = kept_digest(evidence.get_definition(path))
+    except EvidenceCorrupt as error:
+        return [error.message]
+    except Invalid as error:
+        return [f"{path.name}: {error.message}"]
+    return [] if found == digest else [f"{path.name} is not what ran: its digest is {found}, and {digest} ran"]
 
 
 async def _problem_of_value(evidence: Evidence, path: Path, ref: Ref) -> list[str]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from app.workflows.local.history import History, StepRecord, added
+from app.workflows.costs import added
+from app.workflows.local.history import History, StepRecord
 
 LONGEST_SHOWN = 2000
 _COLUMNS = ("step", "kind", "end", "attempts", "seconds", "tokens", "usd", "error")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from itertools import count, islice
 from typing import Any
 
@@ -17,21 +18,21 @@ from app.agents.metering import Meter
 from app.errors import AttemptTimeout, OrchestratorError
 from app.governance.budgets.pricing import Price
 from app.llm.errors import AgentOutputInvalid
-from app.workflows.language.contracts import object_schema_of, violations
-from app.workflows.language.models import RetrySpec, Step
+from app.workflows.handover import check_contract
+from app.workflows.language.models import Step
 from app.workflows.local.artifacts import kept_artifacts
 from app.workflows.local.attempts import Attempt
 from app.workflows.local.budgets import Accounts, LocalSpending
 from app.workflows.local.history import RunStatus, StepRecord
 from app.workflows.local.people import NobodyThere
-from app.workflows.local.places import step_at
-from app.workflows.local.retrying import OF_MODELS, ONCE, delay_before_retry
 from app.workflows.local.runs import OpenRun
 from app.workflows.local.steps import Steps
+from app.workflows.places import step_at
 from app.workflows.plan import Plan
 from app.workflows.planner import End
 from app.workflows.replaying import replay
 from app.workflows.run import Execute, Run
+from app.workflows.steps.retrying import delay_before_retry, is_patient, retries_of
 from app.workflows.view import CANCELLED, Ended, Fault, Values
 
 log = structlog.get_logger(__name__)
@@ -187,7 +188,7 @@ class Runner:
         self._ended.put_nowait((execute.path, outcome))
 
     async def _attempts(self, execute: Execute) -> Ended:
-        known, spec = self._opened.history.step(execute.path), retries_of(execute)
+        known, spec = self._opened.history.step(execute.path), retries_of(execute.step, execute.workflow.defaults)
         while True:
             last = known.attempts[-1].error if known.attempts else None
             feedback = last["message"] if last and last["type"] == AgentOutputInvalid.code else None
@@ -220,16 +221,16 @@ class Runner:
             self._opened.note("attempt.started", path=execute.path, kind=execute.step.kind, attempt=number)
         began_at = datetime.fromisoformat(known.attempts[0].started_at)
         means = self._means
-        spending = LocalSpending(self._accounts.of(execute), price=means.price, max_tokens=means.max_tokens)
+        note = partial(self._opened.note, "attempt.spent", path=execute.path, attempt=number)
+        accounts = self._accounts.of(execute)
+        spending = LocalSpending(accounts, price=means.price, max_tokens=means.max_tokens, note=note)
         folder = self._opened.evidence.step(execute.path)
         return Attempt(execute, number, began_at, folder, spending, means.new_meter(), feedback)
 
     async def _try(self, attempt: Attempt) -> tuple[Any, dict[str, Any]]:
         """A checked output, and what is kept besides. Raises `NobodyThere` or the step's error."""
         output = await self._within_limits(attempt)
-        step = attempt.execute.step
-        if step.output is not None and (found := violations(object_schema_of(step.output), output)):
-            raise AgentOutputInvalid(f"the output does not fit its contract: {'; '.join(found)}", violations=found)
+        check_contract(attempt.execute.step, output)
         return output, await kept_artifacts(attempt.execute, output, self._means.values, self._opened.evidence)
 
     async def _within_limits(self, attempt: Attempt) -> Any:
@@ -299,17 +300,3 @@ class Runner:
             self._opened.save()
             took = time.monotonic() - began
             self._save_at = began + max(SAVE_PAUSE, SAVE_SHARE * took)
-
-
-def is_patient(step: Step) -> bool:
-    """Whether it mostly waits: it takes no place of those that work, and has no time limit but its own."""
-    return step.approval is not None or step.wait is not None
-
-
-def retries_of(execute: Execute) -> RetrySpec:
-    """The step's own, else the workflow's, else what is usual for its kind."""
-    step = execute.step
-    asks_models = step.agent is not None or step.task is not None or step.evaluate is not None
-    if is_patient(step):
-        return step.retry or ONCE
-    return step.retry or execute.workflow.defaults.retry or (OF_MODELS if asks_models else ONCE)

@@ -9,9 +9,10 @@ from typing import Any, Self
 from app.clock import Clock
 from app.errors import Conflict, NotFound
 from app.ids import is_id, new_trace_id
+from app.workflows.chain import Event
 from app.workflows.local.evidence import TENANT, Evidence, Ref, write_json
 from app.workflows.local.history import History
-from app.workflows.local.journal import Event, Journal, read_journal
+from app.workflows.local.journal import Journal, read_journal
 from app.workflows.local.receipts import receipt_of
 from app.workflows.plan import Plan
 from app.workflows.planner import End
@@ -89,6 +90,13 @@ class OpenRun:
             trace_id=new_trace_id(),
             forked_from=beginning.forked_from,
         )
+
+    def resume(self, digest: str, definition: Mapping[str, Any]) -> None:
+        """Keep what it goes on with when that is another definition than the run began with."""
+        path = self.evidence.definition_of(digest, first=self.history.created["digest"])
+        if not path.exists():
+            write_json(path, definition)
+        self.note("run.resumed", digest=digest)
 
     async def inputs(self) -> Mapping[str, Any]:
         given = self.history.created["inputs"]

@@ -1,32 +1,28 @@
 """Carries out one step: what each kind does, and what it gives."""
 
 import asyncio
-import json
-import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 from app.clock import Clock, to_iso
 from app.errors import AttemptTimeout, Invalid
-from app.workflows.language.contracts import Contracts, object_schema_of, violations, with_defaults
+from app.workflows.language.contracts import Contracts
+from app.workflows.language.expressions import as_text
 from app.workflows.language.models import ApprovalSpec, Step, WaitSpec
 from app.workflows.local.agents import Agents
 from app.workflows.local.attempts import Attempt
-from app.workflows.local.commands import CommandFailed, Guard, Program, run_program
 from app.workflows.local.evaluating import Evaluations
 from app.workflows.local.evidence import Evidence
 from app.workflows.local.people import (
-    Approval,
-    ApprovalExpired,
-    ApprovalRejected,
     Awaited,
     NobodyThere,
     People,
     Question,
 )
+from app.workflows.steps.approvals import Approval, accepted, answered, expired
+from app.workflows.steps.commands import Guard, program_of, run_program, said_by
 from app.workflows.view import ExpressionFailed, Values
 
 Note = Callable[..., object]
@@ -102,16 +98,13 @@ class Steps:
         await self._evidence.put(attempt.folder / "input.json", told if key is None else {**told, "key": key})
 
     async def _command(self, step: Step, given: Mapping[str, Any], attempt: Attempt) -> Output:
-        secrets = {name: self._around.environment[name] for name in step.secrets}
-        # Names where programs are, and tells nothing else.
-        path = {"PATH": self._around.environment.get("PATH", os.defpath)}
-        named = {name: _as_text(value) for name, value in self._render(step.env, attempt).items()}
-        program = Program(
-            [_as_text(word) for word in self._render(step.command, attempt)],
+        program = program_of(
+            self._render(step.command, attempt),
             self._evidence.work,
-            {**path, **named, **secrets},
-            json.dumps(given).encode() if given else b"",
-            tuple(secrets.values()),
+            given,
+            named=self._render(step.env, attempt),
+            secrets=step.secrets,
+            environment=self._around.environment,
         )
         said = await run_program(
             program,
@@ -119,41 +112,32 @@ class Steps:
             stderr=attempt.folder / "stderr",
             guard=self._around.guard,
         )
-        output = {"exit_code": said.exit_code, "stdout": said.stdout, "stderr": said.stderr}
-        if step.output is not None:
-            output = {**_object_in(said.stdout), **output}
-        if said.exit_code:
-            how = f"exit code {said.exit_code}" if said.exit_code > 0 else f"signal {-said.exit_code}"
-            raise CommandFailed(f"{Path(program.argv[0]).name} ended with {how}", output=output)
-        return output
+        return said_by(program, said, as_object=step.output is not None)
 
     async def _approval(self, spec: ApprovalSpec, attempt: Attempt) -> Output:
         expires_at = attempt.began_at + spec.expires_in if spec.expires_in else None
         question = Question(
             attempt.path,
-            _as_text(self._render(spec.message, attempt)),
+            as_text(self._render(spec.message, attempt)),
             spec.form,
             tuple(spec.approvers),
             spec.quorum,
             expires_at,
         )
         try:
-            answer = await self._in_time(self._people.approval(question), expires_at)
+            answers = await self._in_time(self._people.approval(question), expires_at)
         except TimeoutError:
-            answer = _expired(spec)
-        return self._decided(spec.form, answer, attempt)
+            answers = [expired(spec)]
+        return self._decided(spec.form, answers, attempt)
 
-    def _decided(self, form: Contracts, answer: Approval, attempt: Attempt) -> Output:
-        filled = with_defaults(form, answer.form)
-        if answer.approved and (found := violations(object_schema_of(form, closed=True), filled)):
-            raise Invalid(f"{attempt.path}: the approval's form does not fit: {'; '.join(found)}")
-        output = {"approved": answer.approved, "by": answer.by, "comment": answer.comment, "form": filled}
-        self._around.note(
-            "approval.given", path=attempt.path, approved=answer.approved, by=answer.by, comment=answer.comment
-        )
-        if not answer.approved:
-            raise ApprovalRejected(f"{attempt.path} was not approved by {answer.by}", output=output)
-        return output
+    def _decided(self, form: Contracts, answers: Sequence[Approval], attempt: Attempt) -> Output:
+        """A rejection decides, else the last approval."""
+        decisive = next((one for one in answers if not one.approved), answers[-1])
+        output = answered(attempt.path, form, decisive)
+        for one in answers:
+            told = {"approved": one.approved, "by": one.by, "comment": one.comment}
+            self._around.note("approval.given", path=attempt.path, **told)
+        return accepted(attempt.path, output)
 
     async def _wait(self, spec: WaitSpec, attempt: Attempt) -> Output:
         if spec.event is not None:
@@ -164,7 +148,7 @@ class Steps:
         return {"waited_until": to_iso(until)}
 
     async def _event(self, spec: WaitSpec, name: str, attempt: Attempt) -> Output:
-        key = None if spec.key is None else _as_text(self._render(spec.key, attempt))
+        key = None if spec.key is None else as_text(self._render(spec.key, attempt))
         due_at = attempt.began_at + spec.timeout if spec.timeout else None
         try:
             data = await self._in_time(self._people.event(Awaited(attempt.path, name, key)), due_at)
@@ -193,29 +177,5 @@ class Steps:
         return moment
 
 
-def _expired(spec: ApprovalSpec) -> Approval:
-    match spec.on_expiry:
-        case "approve":
-            return Approval(True, "expiry", "nobody answered in time")
-        case "reject":
-            return Approval(False, "expiry", "nobody answered in time")
-        case "fail":
-            raise ApprovalExpired("nobody answered in time")
-        case other:
-            assert_never(other)
-
-
 def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
     return None if moment is None else max((moment - now) / timedelta(seconds=1), 0)
-
-
-def _object_in(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -9,10 +10,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from app.errors import ExecutionError
-from app.workflows.local.masking import StreamMask
+from app.errors import ExecutionError, Invalid
+from app.workflows.language.expressions import as_text
+from app.workflows.steps.masking import StreamMask
 
 LARGEST_OUTPUT = 1024 * 1024
 # For the output of a program that has ended, when somebody else still holds the other end.
@@ -114,6 +116,9 @@ async def run_program(program: Program, *, stdout: Path, stderr: Path, guard: Gu
             # Whoever of the group is left would go on unseen, and keep the pipes open.
             _kill(process.pid)
             guard.ended(process.pid)
+            # Nobody else waits for a program that was killed.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), LAST_WORDS)
         await asyncio.wait(pumps, timeout=LAST_WORDS)
     finally:
         for pump in pumps:
@@ -123,6 +128,43 @@ async def run_program(program: Program, *, stdout: Path, stderr: Path, guard: Gu
             capture.close()
     out, err = captures
     return Said(exit_code, out.text, err.text, out.is_cut or err.is_cut)
+
+
+def program_of(
+    argv: Sequence[Any],
+    folder: Path,
+    given: Mapping[str, Any],
+    *,
+    named: Mapping[str, Any],
+    secrets: Sequence[str],
+    environment: Mapping[str, str],
+) -> Program:
+    """What a step's rendered `command` and `env` come to; ``given`` is written to its standard input as JSON.
+
+    Raises `Invalid` for a secret that the ``environment`` does not have.
+    """
+    if missing := [name for name in secrets if name not in environment]:
+        raise Invalid(f"the secret {missing[0]} is not in the environment of this process: set it where the step runs")
+    known = {name: environment[name] for name in secrets}
+    # Names where programs are, and tells nothing else.
+    path = {"PATH": environment.get("PATH", os.defpath)}
+    words = {name: as_text(value) for name, value in named.items()}
+    stdin = json.dumps(given).encode() if given else b""
+    return Program([as_text(word) for word in argv], folder, {**path, **words, **known}, stdin, tuple(known.values()))
+
+
+def said_by(program: Program, said: Said, *, as_object: bool) -> dict[str, Any]:
+    """The output of a step; ``as_object`` adds the members of what was written as a JSON object.
+
+    Raises `CommandFailed` with it for another exit code than 0.
+    """
+    output = {"exit_code": said.exit_code, "stdout": said.stdout, "stderr": said.stderr}
+    if as_object:
+        output = {**_object_in(said.stdout), **output}
+    if said.exit_code:
+        how = f"exit code {said.exit_code}" if said.exit_code > 0 else f"signal {-said.exit_code}"
+        raise CommandFailed(f"{Path(program.argv[0]).name} ended with {how}", output=output)
+    return output
 
 
 def found_program(program: Program) -> str:
@@ -183,3 +225,11 @@ async def _pump(descriptor: int, capture: Capture) -> None:
 def _kill(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
+
+
+def _object_in(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

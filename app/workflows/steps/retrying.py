@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from app.agents.contracts import AgentInputInvalid
 from app.errors import AttemptTimeout, Invalid, NotAsked, NotFound, OrchestratorError, RateLimited, WorkerLost
-from app.governance.budgets.models import BudgetExceeded
+from app.governance.budgets.models import BudgetBusy, BudgetExceeded
 from app.jobs.retry import SHORT_PAUSE, Backoff
 from app.llm.errors import AgentOutputInvalid, LlmRateLimited, LlmTimeout
-from app.workflows.language.models import RetryClass, RetrySpec
+from app.workflows.language.models import Defaults, RetryClass, RetrySpec, Step
 
 # What steps have that ask a model, and nobody says otherwise.
 OF_MODELS = RetrySpec(max_attempts=3, on=["timeout", "rate_limit", "provider", "contract"])
@@ -20,6 +20,19 @@ ONCE = RetrySpec(max_attempts=1)
 MOST_TRIES = 100
 # Another attempt would end the same.
 _HOPELESS = (BudgetExceeded, AgentInputInvalid, Invalid, NotFound)
+
+
+def is_patient(step: Step) -> bool:
+    """Whether it mostly waits: it takes no place of those that work, and has no time limit but its own."""
+    return step.approval is not None or step.wait is not None
+
+
+def retries_of(step: Step, defaults: Defaults) -> RetrySpec:
+    """The step's own, else the workflow's, else what is usual for its kind."""
+    if is_patient(step):
+        return step.retry or ONCE
+    asks_models = step.agent is not None or step.task is not None or step.evaluate is not None
+    return step.retry or defaults.retry or (OF_MODELS if asks_models else ONCE)
 
 
 def class_of(error: OrchestratorError) -> RetryClass | None:
@@ -47,7 +60,8 @@ def delay_before_retry(
     is_charged = not isinstance(error, NotAsked)
     if isinstance(error, _HOPELESS) or tries >= MOST_TRIES or (is_charged and failures >= spec.max_attempts):
         return None
-    if "any" not in spec.on and class_of(error) not in spec.on:
+    # What other steps reserve at the moment is no failure of this one.
+    if not {"any", class_of(error)}.intersection(spec.on) and not isinstance(error, BudgetBusy):
         return None
     return (error.retry_after or timedelta()) + _backoff(spec, error, failures, jitter)
 

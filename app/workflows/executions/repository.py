@@ -1,0 +1,188 @@
+"""The collections `executions` and `steps` as their readers need them, and marks that a driver heeds.
+
+Every change of a status is the kernel's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.database.documents import NEWEST_FIRST, Document, Documents
+from app.database.indexes import Index
+from app.http.pagination import MOST_COUNTED, Cursor
+from app.jobs.documents import to_job
+from app.jobs.models import OPEN, Job
+from app.jobs.store import WAITING
+from app.tasks.repository import older_than
+from app.workflows.executions.listing import ExecutionQuery, StepQuery, where_execution, where_step
+from app.workflows.executions.models import (
+    EXECUTIONS,
+    ExecutionFinished,
+    ExecutionNotFound,
+    StepNotFound,
+    Waits,
+    step_id,
+)
+
+INDEXES = (
+    Index(EXECUTIONS, (("tenant_id", 1), ("created_at", -1), ("_id", -1))),
+    Index(EXECUTIONS, (("tenant_id", 1), ("status", 1), ("created_at", -1), ("_id", -1))),
+    Index(EXECUTIONS, (("tenant_id", 1), ("workflow.id", 1), ("created_at", -1), ("_id", -1))),
+    Index(EXECUTIONS, (("tenant_id", 1), ("workflow.name", 1), ("created_at", -1), ("_id", -1))),
+)
+MOST_OPEN = 1000
+# As many as a document has steps at most, a few times over.
+MOST_SINGLE = 10_000
+# The newest of them: a path is looked for in each.
+MOST_SERIES = 100
+_OPEN = [status.value for status in OPEN]
+BY_SEQ = (("seq", 1),)
+BY_END = (("ended_seq", 1),)
+NEWEST_SERIES = (("series", -1),)
+_PLACE = ("status", "attempt", "max_attempts", "created_at", "not_before", "queued_at", "lease", "dispatches", "error")
+_JOB = ("tenant_id", *_PLACE)
+SUMMARY_FIELDS = (
+    *_JOB, "workflow", "series", "begun_at", "paused_at", "idle_for", "completed_at", "progress", "fault", "cost",
+    "forked_from",
+)  # fmt: skip
+PROGRESS_FIELDS = (*SUMMARY_FIELDS, "cancel_wanted", "last_seq", "log", "updated_at", "started_at")
+STEP_FIELDS = (
+    *_JOB, "execution_id", "series", "path", "name", "kind", "seq", "ended_seq", "end", "fault", "agent", "waits_for",
+    "votes", "started_at", "completed_at", "updated_at", "reused_from", "artifacts",
+)  # fmt: skip
+EVENT_FIELDS = (
+    "series", "path", "kind", "seq", "ended_seq", "end", "fault", "attempt", "agent", "created_at", "completed_at",
+    "waits_for", "status", "error",
+)  # fmt: skip
+
+
+class ExecutionRepository:
+    def __init__(self, executions: Documents, steps: Documents) -> None:
+        self._executions = executions
+        self._steps = steps
+
+    async def find(self, tenant_id: str, execution_id: str) -> Job | None:
+        found = await self._executions.of_tenant(tenant_id).find_one({"_id": execution_id})
+        return to_job(found) if found else None
+
+    async def get(self, tenant_id: str, execution_id: str) -> Job:
+        return _there(await self.find(tenant_id, execution_id), execution_id)
+
+    async def get_progress(self, tenant_id: str, execution_id: str) -> Job:
+        """Without what it was given and gives: what waits for it looks often."""
+        documents = self._executions.of_tenant(tenant_id)
+        found = await documents.find_one({"_id": execution_id}, fields=PROGRESS_FIELDS)
+        return _there(to_job(found) if found else None, execution_id)
+
+    async def list_page(
+        self, tenant_id: str, query: ExecutionQuery, *, limit: int, skip: int = 0, after: Cursor | None = None
+    ) -> list[Job]:
+        """Summaries, newest first, from ``skip`` or from just behind ``after``."""
+        where = where_execution(query)
+        if after is not None:
+            where = {"$and": [where, older_than(after)]}
+        found = await self._executions.of_tenant(tenant_id).find_many(
+            where, limit=limit, skip=skip, sort=NEWEST_FIRST, fields=SUMMARY_FIELDS
+        )
+        return [to_job(document) for document in found]
+
+    async def count(self, tenant_id: str, query: ExecutionQuery) -> int:
+        return await self._executions.of_tenant(tenant_id).count(where_execution(query), limit=MOST_COUNTED)
+
+    async def mark(
+        self, tenant_id: str, execution_id: str, fields: Mapping[str, Any], *, where: Mapping[str, Any]
+    ) -> bool:
+        """Have its driver take note of something; False when it is not as ``where`` says.
+
+        Raises `ExecutionNotFound`, and `ExecutionFinished` for one that has ended.
+        """
+        still_open = {"_id": execution_id, "status": {"$in": _OPEN}}
+        if await self._executions.of_tenant(tenant_id).update_one({**where, **still_open}, {"$set": dict(fields)}):
+            return True
+        found = await self.get_progress(tenant_id, execution_id)
+        if found.status.is_final:
+            raise ExecutionFinished(f"execution {execution_id} is already {found.status}", status=found.status)
+        return False
+
+    async def list_steps(
+        self, tenant_id: str, execution_id: str, query: StepQuery, *, limit: int, after: int = 0
+    ) -> list[Document]:
+        """Step instances without what they were given and gave, in the order in which they began."""
+        where = {"execution_id": execution_id, "seq": {"$gt": after}, **where_step(query)}
+        return await self._list(tenant_id, where, limit, BY_SEQ, STEP_FIELDS)
+
+    async def get_step(self, execution: Job, path: str) -> Document:
+        """The whole step of the newest series that has it. Raises `StepNotFound`."""
+        newest: int = execution.document["series"]
+        series = range(max(newest - MOST_SERIES, 0) + 1, newest + 1)
+        ids = [step_id(execution.id, number, path) for number in series]
+        found = await self._list(execution.tenant_id, {"_id": {"$in": ids}}, 1, NEWEST_SERIES, None)
+        if not found:
+            raise StepNotFound(f"execution {execution.id} has no step {path[:200]!r} yet", path=path[:200])
+        return found[0]
+
+    async def list_open(self, tenant_id: str, execution_id: str, *, limit: int = MOST_OPEN) -> list[Document]:
+        """Steps that have not ended, in no particular order."""
+        return await self._list(tenant_id, {"execution_id": execution_id, "ended_seq": None}, limit, None, STEP_FIELDS)
+
+    async def list_waiting_for_events(self, tenant_id: str, execution_id: str) -> list[Document]:
+        where = {
+            "execution_id": execution_id,
+            "status": {"$in": WAITING},
+            "waits_for.what": Waits.EVENT.value,
+        }
+        return await self._list(tenant_id, where, MOST_OPEN, BY_SEQ, (*STEP_FIELDS, "workflow", "cases"))
+
+    async def find_signal_of(self, tenant_id: str, step: str) -> str | None:
+        """Which signal ended this step, if one did."""
+        found = await self._steps.of_tenant(tenant_id).find_one({"_id": step}, fields=["signal_id"])
+        return (found or {}).get("signal_id")
+
+    async def list_single(self, tenant_id: str, execution_id: str) -> list[Document]:
+        """Steps outside of repetitions, of all series and those of the newest last."""
+        where = {"execution_id": execution_id, "path": {"$regex": r"^[^\[]*$"}}
+        return await self._list(tenant_id, where, MOST_SINGLE, BY_SEQ, STEP_FIELDS)
+
+    async def add_vote(self, step: Document, vote: Mapping[str, Any]) -> bool:
+        """False when somebody voted since the step was read, or it does not wait any more."""
+        votes = len(step["votes"])
+        as_read = {"_id": step["_id"], "status": {"$in": WAITING}, "votes": {"$size": votes}}
+        documents = self._steps.of_tenant(step["tenant_id"])
+        return await documents.update_one(as_read, {"$push": {"votes": dict(vote)}})
+
+    async def list_begun(self, tenant_id: str, execution_id: str, *, after: int, limit: int) -> list[Document]:
+        """Steps whose beginning comes after this place in the order of events."""
+        where = {"execution_id": execution_id, "seq": {"$gt": after}}
+        return await self._list(tenant_id, where, limit, BY_SEQ, EVENT_FIELDS)
+
+    async def list_ended(self, tenant_id: str, execution_id: str, *, after: int, limit: int) -> list[Document]:
+        """Steps whose end comes after this place in the order of events."""
+        where = {"execution_id": execution_id, "ended_seq": {"$gt": after}}
+        return await self._list(tenant_id, where, limit, BY_END, EVENT_FIELDS)
+
+    async def newest_seq(self, tenant_id: str, execution_id: str) -> int:
+        """The largest number that an event of a step has, 0 before the first."""
+        where, documents = {"execution_id": execution_id}, self._steps.of_tenant(tenant_id)
+        found = [
+            await documents.find_many(where, limit=1, sort=((name, -1),), fields=[name])
+            for name in ("seq", "ended_seq")
+        ]
+        numbers = (
+            number for documents in found for one in documents for number in (one.get("seq"), one.get("ended_seq"))
+        )
+        return max((number for number in numbers if number is not None), default=0)
+
+    async def _list(
+        self,
+        tenant_id: str,
+        where: Mapping[str, Any],
+        limit: int,
+        sort: Sequence[tuple[str, int]] | None,
+        fields: Sequence[str] | None,
+    ) -> list[Document]:
+        return await self._steps.of_tenant(tenant_id).find_many(where, limit=limit, sort=sort, fields=fields)
+
+
+def _there(found: Job | None, execution_id: str) -> Job:
+    if found is None:
+        raise ExecutionNotFound(f"no execution {execution_id[:64]!r}", execution_id=execution_id[:64])
+    return found
