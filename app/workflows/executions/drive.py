@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -12,6 +12,7 @@ from app.jobs.models import Job
 from app.workflows.executions.models import ExecutionStatus, Waits
 from app.workflows.executions.rendering import is_inline
 from app.workflows.executions.spreading import Pace
+from app.workflows.places import enclosing
 from app.workflows.plan import Plan
 from app.workflows.planner import End
 from app.workflows.run import Execute, Run
@@ -37,15 +38,20 @@ class Tally:
     ended: int = 0
     failed: int = 0
     cost: dict[str, float] = field(default_factory=lambda: dict.fromkeys(COSTS, 0))
+    charged: dict[str, int] = field(default_factory=dict)
 
     def add(self, ended: Ended) -> None:
         self.ended += 1
         self.failed += ended.end is End.FAILED
 
-    def charge(self, costs: Iterable[Mapping[str, Any]]) -> None:
-        for cost in costs:
+    def charge(self, step: str, attempts: Sequence[Mapping[str, Any]]) -> None:
+        """Each of all attempts at a step, named by its id, counts once, however often it is told."""
+        for attempt in attempts[self.charged.get(step, 0) :]:
+            cost = attempt.get("cost") or {}
             for name, given in COSTS.items():
                 self.cost[name] += cost.get(given) or 0
+        if attempts:
+            self.charged[step] = len(attempts)
 
 
 class Drive:
@@ -55,7 +61,7 @@ class Drive:
     is queued or runs somewhere else.
     """
 
-    def __init__(self, execution: Job, plan: Plan, run: Run, *, next_seq: int, now: float) -> None:
+    def __init__(self, execution: Job, plan: Plan, run: Run, *, next_seq: int) -> None:
         self.execution = execution
         self.plan = plan
         self.run = run
@@ -76,13 +82,14 @@ class Drive:
         self.is_paused = False
         self.is_cancelled = False
         self.error: Exception | None = None
-        self.pace = Pace(now)
+        self.pace = Pace()
         self.tally = Tally()
         self.log: list[dict[str, Any]] = list(execution.document.get("log") or [])
         self.known: set[str] = set()
+        # When the first instance at or below a path began.
         self.begun: dict[str, datetime] = {}
         self.limits: dict[str, datetime] = {}
-        self._next_seq = next_seq
+        self._next_seq = self._kept_seq = next_seq
         # Of the first lease, as the kernel's own time is that of the last one.
         self._began_at = execution.document.get("started_at")
         self._looked_at = 0
@@ -118,6 +125,10 @@ class Drive:
             is_light = is_inline(execute.step) or is_patient(execute.step)
             (self.light if is_light else self.work).append(execute)
 
+    def note_begun(self, path: str, at: datetime) -> None:
+        for around in enclosing(path):
+            self.begun[around] = min(at, self.begun.get(around, at))
+
     def tell(self, path: str, ended: Ended) -> None:
         """How a step ended that the planner handed out."""
         if path in self.run.running:
@@ -152,8 +163,14 @@ class Drive:
             return ExecutionStatus.AWAITING_APPROVAL.value
         return ExecutionStatus.WAITING.value
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether anything happened since it was kept last."""
+        return self._kept_seq != self._next_seq
+
     def as_fields(self) -> dict[str, Any]:
-        """What is kept of it with the execution."""
+        """What is kept of it with the execution, from now on."""
+        self._kept_seq = self._next_seq
         tally, percent = self.tally, self.run.progress() * 100
         return {
             "progress": {

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 # How often who drives looks by himself for what he was not told, and how often he says how far it is.
 LOOK = timedelta(seconds=2)
-SAVE_PAUSE = 1.0
+SAVE_PAUSE = 0.5
 # Of executions that wait, kept in memory: so many, with so many steps together.
 MOST_KEPT, MOST_STEPS_KEPT = 200, 100_000
 CONTROLS = ("cancel_wanted", "paused_at", "paused_by")
@@ -90,7 +90,7 @@ class Driver:
         drive = self._active.get(attempt.job.document["execution_id"])
         if drive is not None and attempt.job.id in drive.local:
             noted: Sequence[Mapping[str, Any]] = attempt.evidence.appended.get("attempts", ())
-            drive.tally.charge(one["cost"] for one in noted if one.get("cost"))
+            drive.tally.charge(attempt.job.id, [*attempt.job.document["attempts"], *noted])
             if isinstance(outcome, Finished):
                 attempt.evidence.fields.update(heard=True, ended_seq=drive.take_seq())
         return outcome
@@ -151,7 +151,7 @@ class Driver:
                 return Suspended(fields={**drive.as_fields(), "driven": drive.token, "idle_for": drive.idle_for()})
             if drive.is_busy:
                 save_at = await self._save(drive, attempt, save_at)
-                await _news(drive)
+                await _news(drive, save_at)
 
     async def _catch_up(self, drive: Drive) -> None:
         drive.news.clear()
@@ -164,9 +164,10 @@ class Driver:
     async def _save(self, drive: Drive, attempt: Attempt, save_at: float) -> float:
         """Say how far it is, now and then."""
         now = asyncio.get_running_loop().time()
-        if now < save_at:
+        if now < save_at or not drive.is_changed:
             return save_at
         await attempt.save(drive.as_fields())
+        self._parts.signals.notify(drive.execution.id)
         return now + SAVE_PAUSE
 
     async def _ended(self, drive: Drive, attempt: Attempt) -> Outcome:
@@ -240,9 +241,11 @@ async def _listen(drive: Drive, waiter: Waiter) -> None:
             drive.news.set()
 
 
-async def _news(drive: Drive) -> None:
-    """Until something happened, or what waits for room here may go elsewhere."""
-    timeout = TICK if drive.work and not drive.is_paused else None
+async def _news(drive: Drive, save_at: float) -> None:
+    """Until something happened, something is to be saved, or what waits for room here may go elsewhere."""
+    until = save_at if drive.is_changed else None
+    if drive.work and not drive.is_paused:
+        until = asyncio.get_running_loop().time() + TICK
     with suppress(TimeoutError):
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout_at(until):
             await drive.news.wait()
