@@ -15,13 +15,19 @@ from pymongo.errors import PyMongoError
 
 from app.agents import routes as agent_routes
 from app.agents.catalogue import Catalogue
+from app.bootstrap.admission import build_admission
+from app.bootstrap.approvals import build_approvals, build_links
 from app.bootstrap.budgets import build_service
 from app.bootstrap.core import Core, build_core
-from app.bootstrap.executions import build_execution_api
+from app.bootstrap.executions import build_execution_api, build_execution_artifacts
+from app.bootstrap.logs import build_log_service
+from app.bootstrap.policies import build_policy_service
+from app.bootstrap.scoring import build_scoring
 from app.bootstrap.sessions import build_session_service
 from app.bootstrap.verification import build_verifier, verification_patience
 from app.bootstrap.workflows import build_definitions
 from app.cancellation import stop
+from app.clock import utc_now
 from app.database.idempotency import Reservations
 from app.deadletters import routes as dead_letter_routes
 from app.deadletters.repository import REDRIVES, DeadLetterRepository
@@ -30,8 +36,17 @@ from app.effects import routes as effect_routes
 from app.effects.service import EffectService
 from app.errors import OrchestratorError
 from app.events.stream import StreamOver
+from app.governance.approvals import link_routes as approval_link_routes
+from app.governance.approvals import routes as approval_routes
+from app.governance.audit import repository as audit_repository
+from app.governance.audit import routes as audit_routes
+from app.governance.audit.key_use import KeyUse, RefusedKeys
+from app.governance.audit.repository import AuditRepository
+from app.governance.audit.service import AuditService
 from app.governance.budgets import routes as budget_routes
 from app.governance.evaluation import routes as evaluator_routes
+from app.governance.policy import routes as policy_routes
+from app.governance.policy.configured import configured_policy
 from app.http.client_address import ClientAddresses
 from app.http.health import HealthCheck, Probe, health_router
 from app.http.idempotency import Idempotency
@@ -43,7 +58,9 @@ from app.http.stack import install_http
 from app.identity.authentication import PUBLIC_PATHS, Authentication
 from app.identity.event_tokens import EventTokens, token_secret
 from app.identity.keys import KeyRing
+from app.identity.link_tokens import LinkTokens
 from app.invariants.watch import InvariantWatch
+from app.logs import routes as log_routes
 from app.metrics import routes as metric_routes
 from app.metrics.service import SystemMetrics
 from app.metrics.usage import UsageReport
@@ -55,22 +72,50 @@ from app.sessions import routes as session_routes
 from app.settings import ConfigurationError, Settings, load_settings
 from app.tasks import artifact_routes, review_routes, routing_routes
 from app.tasks import routes as task_routes
-from app.tasks.admission import Admission
 from app.tasks.api import TaskApi
 from app.tasks.artifacts import ArtifactService
 from app.tasks.service import TaskService
 from app.tasks.waiting import TaskWatch
 from app.version import VERSION
 from app.workflows.definitions import routes as workflow_routes
+from app.workflows.executions import artifact_routes as execution_artifact_routes
 from app.workflows.executions import receipts as receipt_routes
 from app.workflows.executions import routes as execution_routes
 from app.workflows.executions import step_routes
+from app.workflows.executions.repository import ExecutionRepository
+from app.workflows.scoring import routes as scoring_routes
 
 log = structlog.get_logger("app.main")
 
 DESCRIPTION = (
     "Natural-language tasks go in, are stored, queued, routed to an agent, carried out and come out with evidence. "
     "Nothing accepted is lost."
+)
+# In the order of the OpenAPI document.
+ROUTERS = (
+    task_routes.router,
+    routing_routes.router,
+    artifact_routes.router,
+    recording_routes.router,
+    review_routes.router,
+    agent_routes.router,
+    evaluator_routes.router,
+    scoring_routes.router,
+    effect_routes.router,
+    workflow_routes.router,
+    execution_routes.router,
+    step_routes.router,
+    execution_artifact_routes.router,
+    receipt_routes.router,
+    session_routes.router,
+    dead_letter_routes.router,
+    metric_routes.router,
+    budget_routes.router,
+    policy_routes.router,
+    approval_routes.router,
+    approval_link_routes.router,
+    audit_routes.router,
+    log_routes.router,
 )
 EXIT_MISCONFIGURED = 2
 CLOCK_PAUSE = 10.0
@@ -84,7 +129,8 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
         per_minute=settings.api_rate_limit_per_minute,
         redis_url=settings.redis_url.get_secret_value() if settings.redis_url else None,
     )
-    tokens, metrics = EventTokens(token_secret(settings)), Metrics()
+    secret, metrics = token_secret(settings), Metrics()
+    tokens = EventTokens(secret)
     app = FastAPI(
         title="Agent Orchestrator",
         version=VERSION,
@@ -93,23 +139,10 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
         lifespan=partial(_lifespan, build=lambda: core_factory(settings, metrics), limiter=limiter, tokens=tokens),
         redoc_url=None,
     )
+    app.state.link_tokens = LinkTokens(secret)
     app.add_exception_handler(StreamOver, _nothing_more)
-    app.include_router(task_routes.router)
-    app.include_router(routing_routes.router)
-    app.include_router(artifact_routes.router)
-    app.include_router(recording_routes.router)
-    app.include_router(review_routes.router)
-    app.include_router(agent_routes.router)
-    app.include_router(evaluator_routes.router)
-    app.include_router(effect_routes.router)
-    app.include_router(workflow_routes.router)
-    app.include_router(execution_routes.router)
-    app.include_router(step_routes.router)
-    app.include_router(receipt_routes.router)
-    app.include_router(session_routes.router)
-    app.include_router(dead_letter_routes.router)
-    app.include_router(metric_routes.router)
-    app.include_router(budget_routes.router)
+    for router in ROUTERS:
+        app.include_router(router)
     if settings.prometheus_enabled:
         app.include_router(_prometheus_router(metrics))
     _install_edges(app, settings, limiter, tokens, metrics)
@@ -128,7 +161,7 @@ def _install_edges(
     app.state.health = health
     app.include_router(health_router(health, environment=settings.environment.value))
     addresses = ClientAddresses(settings.trusted_proxies)
-    install_openapi(app, public_paths=PUBLIC_PATHS)
+    install_openapi(app, public_paths=PUBLIC_PATHS | {approval_link_routes.PUBLIC_PATH})
     install_http(
         app,
         settings,
@@ -139,9 +172,13 @@ def _install_edges(
             Authentication,
             keyring=KeyRing(settings.api_keys, default_tenant=settings.default_tenant),
             tokens=tokens,
-            on_failure=FailedAttempts(limiter, addresses),
+            links=app.state.link_tokens,
+            on_failure=RefusedKeys(
+                FailedAttempts(limiter, addresses), addresses, tenant_id=settings.default_tenant, clock=utc_now
+            ),
+            on_success=KeyUse(clock=utc_now),
         ),
-        documents=workflow_routes.DOCUMENTS,
+        documents={**workflow_routes.DOCUMENTS, **log_routes.DOCUMENTS, **policy_routes.DOCUMENTS},
     )
 
 
@@ -188,17 +225,24 @@ async def _lifespan(
     api = app.state.task_api = _build_task_api(core, tokens)
     app.state.agents = Catalogue(core.registry, core.settings.mcp_servers)
     app.state.evaluators = core.evaluators
-    app.state.effects = EffectService(core.effects, api.tasks.get)
+    app.state.effects = EffectService(core.effects, api.tasks.get, record=core.audit.record)
     app.state.artifacts = ArtifactService(core.artifacts, api.tasks.get)
     app.state.recordings = RecordingService(core.artifacts, api.tasks.get)
     app.state.definitions = build_definitions(core)
-    app.state.execution_api = build_execution_api(core, tokens)
+    app.state.scoring = build_scoring(core)
+    app.state.approvals = build_approvals(core)
+    app.state.approval_links = build_links(core, app.state.approvals, app.state.link_tokens)
+    app.state.execution_api = build_execution_api(core, tokens, app.state.approvals)
+    app.state.execution_artifacts = build_execution_artifacts(core)
     app.state.execution_receipts = receipt_routes.Receipts(core.executions.documents, core.steps.documents)
     app.state.sessions = build_session_service(core)
     app.state.dead_letters = _build_dead_letters(core, api.tasks)
     app.state.system_metrics = _build_system_metrics(core, app.state.health)
     app.state.usage = UsageReport(core.rollups, clock=core.clock)
     app.state.budgets = build_service(core)
+    app.state.policies = build_policy_service(core)
+    app.state.logs = build_log_service(core)
+    app.state.audit = AuditService(AuditRepository(core.documents(audit_repository.COLLECTION)))
     core.signals.start_listening()
     upkeep = asyncio.create_task(_keep_store_ready(core), name="store-upkeep")
     watch = asyncio.create_task(_watch_invariants(core), name="invariants")
@@ -245,11 +289,7 @@ def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
         signals=core.signals,
         messages=core.messages,
         clock=core.clock,
-        admission=Admission(
-            lambda tenant_id, most: core.recovery.count_waiting(limit=most, tenant_id=tenant_id),
-            most=settings.max_backlog,
-            most_per_tenant=settings.max_tenant_backlog,
-        ),
+        admission=build_admission(core),
         retries=core.retries,
         evaluators=core.evaluators.names,
     )
@@ -277,10 +317,12 @@ def _build_dead_letters(core: Core, tasks: TaskService) -> DeadLetterService:
 
 
 def _build_system_metrics(core: Core, health: HealthCheck) -> SystemMetrics:
+    executions = ExecutionRepository(core.executions.documents, core.steps.documents)
     return SystemMetrics(
         core.tasks,
         core.rollups,
         core.workers,
+        count_executions=executions.count_open,
         history_days=core.settings.metrics_history_days,
         clock=core.clock,
         measure_depth=core.doorbell.measure_depth,
@@ -307,6 +349,7 @@ def main(*, core_factory: CoreFactory = build_core) -> int:
     """Serve until told to stop; answers the exit code."""
     try:
         settings = load_settings()
+        configured_policy(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISCONFIGURED

@@ -26,10 +26,9 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from app.context_settings import ContextSettings
 from app.errors import OrchestratorError
+from app.governance_settings import GovernanceSettings
 from app.model_settings import ModelSettings
-from app.setting_budgets import BudgetSettings
 from app.setting_conflicts import conflicts_of
-from app.setting_evaluation import EvaluationSettings
 from app.setting_plugins import PluginSettings
 from app.setting_types import ArtifactLocation, Counts, HttpUrl, Weights, checked_http_url
 
@@ -95,7 +94,7 @@ class ApiKey(BaseModel):
     role: Role
 
 
-class Settings(ContextSettings, BudgetSettings, ModelSettings, EvaluationSettings, PluginSettings):
+class Settings(ContextSettings, GovernanceSettings, ModelSettings, PluginSettings):
     model_config = SettingsConfigDict(
         env_file=".env", frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
     )
@@ -220,11 +219,11 @@ class Settings(ContextSettings, BudgetSettings, ModelSettings, EvaluationSetting
         0.0,
         ge=0,
         le=36_500,
-        description="Completed and cancelled tasks are deleted so long after their end, with their messages; "
-        "0 keeps them for ever, else at least 1.",
+        description="Completed and cancelled tasks and executions are deleted so long after their end, with all that "
+        "belongs to them; 0 keeps them for ever, else at least 1.",
     )
     dead_letter_retention_days: float = Field(
-        0.0, ge=0, le=36_500, description="The same for failed tasks; 0 keeps them for ever, else at least 1."
+        0.0, ge=0, le=36_500, description="The same for failed ones; 0 keeps them for ever, else at least 1."
     )
     effect_ttl_days: int = Field(
         90,
@@ -250,10 +249,10 @@ class Settings(ContextSettings, BudgetSettings, ModelSettings, EvaluationSetting
         60.0, ge=0, le=86_400, description="Head start over tasks of the same tenant that each priority step is worth."
     )
     max_backlog: int = Field(
-        100_000, ge=0, description="Due tasks waiting, of all tenants, beyond which new ones get a 503; 0 is no limit."
+        100_000, ge=0, description="Due jobs waiting, of all tenants, beyond which new work gets a 503; 0 is no limit."
     )
     max_tenant_backlog: int = Field(
-        0, ge=0, description="Due tasks of one tenant waiting beyond which it gets a 429; 0 is no limit."
+        0, ge=0, description="The same of one tenant, beyond which it gets a 429; 0 is no limit."
     )
 
     # --- agent state and artifacts

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -34,16 +34,21 @@ from app.workflows.executions.hearing import Hearing
 from app.workflows.executions.journal import Journal
 from app.workflows.executions.models import EXECUTIONS, STEPS
 from app.workflows.executions.opening import Opener
+from app.workflows.executions.rendering import Rendered
 from app.workflows.executions.running import ExecutionRunner, StepRunner, note_ended
 from app.workflows.executions.starting import Means, Starter
 from app.workflows.executions.upkeep import PATIENCE, ExecutionUpkeep
 from app.workflows.executions.values import ValueStore, place_of
 from app.workflows.executions.waking import Waker
+from app.workflows.language.models import ApprovalSpec
 from app.workflows.plan import Plan
+from app.workflows.run import Execute
 from app.workflows.view import Values
 from tests.job_builders import LEASE, REDISPATCH, FakeClock, a_policy
 
 SLOTS = 2
+# Of each attempt that ends.
+COST = {"usd": 0.25, "prompt_tokens": 3, "completion_tokens": 2, "tokens": 5, "model_calls": 1}
 # The output, and why the step failed if it did.
 Work = Callable[[str, Any], tuple[Any, JobError | None]]
 
@@ -125,13 +130,17 @@ class Fleet:
             for one in await documents.find_many(due, limit=1000, fields=["_id"])
         ]
 
-    async def run(self, execution_id: str, *, deaths: int = 0) -> Job:
-        """Until it has ended; so many processes die on the way, at any moment."""
+    async def run(
+        self, execution_id: str, *, deaths: int = 0, meddle: Callable[[Job], Awaitable[None]] | None = None
+    ) -> Job:
+        """Until it has ended; so many processes die on the way, at any moment. ``meddle`` is called again and again."""
         store = JobStore(self.executions, clock=self.clock, redispatch=REDISPATCH)
         while True:
             job = await store.get(execution_id)
             if job.status in FINAL:
                 return job
+            if meddle is not None:
+                await meddle(job)
             due = await self.due()
             if not due and not any(process.tasks for process in self.processes):
                 await self.look_after()
@@ -167,7 +176,7 @@ class Process:
         self.step_store = self._store(fleet.steps, grouped=GroupedWrites(fleet.steps))
         values = ValueStore(ArtifactStore(str(fleet.artifacts)))
         journal = Journal(fleet.steps, GroupedWrites(fleet.steps), values, clock=fleet.clock, redispatch=REDISPATCH)
-        self.values = values
+        self.values, self.journal = values, journal
         hearing = Hearing(journal, ArtifactStore(str(fleet.artifacts)), fleet.values, self._go_on)
         self.driver = Driver(self._parts(journal, hearing), self.carry_out)
         self.executions = self._runner(fleet.executions, execution_store, self.driver.drive, lambda *_: None)
@@ -190,9 +199,10 @@ class Process:
             _nobody,
             self._no_signals,
             fleet.clock,
+            _asked,
         )
         return Parts(
-            Opener(OnePlan(fleet.plan), fleet.values, journal, self.values, clock=fleet.clock),
+            Opener(OnePlan(fleet.plan), fleet.values, fleet.executions, journal, self.values, clock=fleet.clock),
             Starter(journal, hearing, means),
             hearing,
             self.values,
@@ -220,6 +230,7 @@ class Process:
         place = place_of(attempt.job.tenant_id, document["execution_id"])
         given = await self.values.get(place, document["input"])
         output, error = self.fleet.work(path, given["with"])
+        attempt.evidence.append("attempts", {"number": attempt.job.attempt, "cost": COST})
         stored = None if output is None else await self.values.put(place, output)
         if error is None:
             return Finished({"output": stored, "end": "succeeded"})
@@ -273,6 +284,10 @@ class Process:
             on_claimed=lambda _: None,
             on_settled=settled,
         )
+
+
+async def _asked(execution: Job, execute: Execute, spec: ApprovalSpec, rendered: Rendered) -> Rendered:
+    return rendered
 
 
 def _nobody(*_: object) -> None:

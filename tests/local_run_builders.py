@@ -18,12 +18,12 @@ from app.agents.tools.toolbox import Toolboxes
 from app.clock import utc_now
 from app.governance.evaluation.evaluator import Evaluator
 from app.governance.evaluation.plugins import Evaluators
+from app.hash_chain import Event
 from app.ids import new_id
 from app.llm.messages import Message
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.observability.redaction import Redactor
-from app.workflows.chain import Event
 from app.workflows.handover import checked_inputs
 from app.workflows.language.expressions import Expressions
 from app.workflows.language.loading import Definition, load_workflow

@@ -51,7 +51,7 @@ class Patient:
         return Finished()
 
 
-async def start(runner: JobRunner, handler: Patient) -> "asyncio.Task[None]":
+async def start(runner: JobRunner, handler: Patient) -> "asyncio.Task[Job | None]":
     task = asyncio.create_task(runner.run("job-1", worker="w1"))
     await handler.started.wait()
     return task

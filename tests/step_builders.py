@@ -29,18 +29,21 @@ from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.observability.redaction import Redactor
 from app.tasks.execution import Equipment
+from app.workflows.executions.approvals import StepApprovals
 from app.workflows.executions.handler import StepHandler, policy_of_step
 from app.workflows.executions.values import ValueStore, place_of
 from app.workflows.executions.work import Workshop
 from app.workflows.language.loading import load_workflow
 from app.workflows.language.parts import FileParts
 from app.workflows.plan import Plan
+from tests.approval_builders import Office
 from tests.budget_builders import an_enforcer
 from tests.checkpoint_builders import the_checkpoints
 from tests.effect_builders import a_ledger
 from tests.job_builders import TENANT, FakeClock
 from tests.live_builders import a_publisher
 from tests.local_run_builders import PARROT
+from tests.policy_builders import a_policy_enforcer
 from tests.runner_builders import MakeRunner
 
 MAILER = AgentSpec(
@@ -85,6 +88,7 @@ class StepWorker:
     allow_commands: bool = True
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     log: LiveLog | None = None
+    policy: str | None = None
 
     @property
     def plan(self) -> Plan:
@@ -152,16 +156,19 @@ class StepWorker:
         artifacts = ArtifactStore(str(self.folder))
         checkpoints = the_checkpoints(self.database, self.folder, clock=self.clock)
         effects = a_ledger(Documents(self.database["effects"]), clock=self.clock)
+        approvals = Office(self.database, self.clock, self.folder).approvals
+        policy = a_policy_enforcer(self.database, clock=self.clock, policy=self.policy, approvals=approvals)
         return Workshop(
             registry,
             PeerAgent(registry, minimum_confidence=0.5),
             self.chat,
-            Equipment(NoSearch(), 5, effects, checkpoints, artifacts, toolboxes),
+            Equipment(NoSearch(), 5, effects, checkpoints, artifacts, toolboxes, policy),
             Evaluator(Evaluators(), _parse_nothing),
             a_publisher(self.log),
             Redactor(["key-of-the-model"]),
             Meter,
             self.environment,
+            StepApprovals(approvals),
             self.allow_commands,
         )
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import pytest
 
 from app.errors import NotFound
+from app.source_problems import Problem
 from app.workflows.language.loading import Definition, load_workflow
 from app.workflows.language.parts import Part
-from app.workflows.language.problems import Problem, WorkflowInvalid
+from app.workflows.language.problems import WorkflowInvalid
 
 SOURCE = "flow.yaml"
 

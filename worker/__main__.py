@@ -17,10 +17,12 @@ from celery.exceptions import SecurityWarning
 
 from app.agents.registry import Registry
 from app.bootstrap.execution import build_execution
+from app.bootstrap.policies import configured_policy
 from app.checkpoints.strictness import require_strict_msgpack
 from app.ids import new_token
 from app.jobs.broker import QUEUES
 from app.jobs.workers import WorkerIdentity
+from app.logs.shipping import LogQueue
 from app.observability.logging import configure_logging
 from app.settings import ConfigurationError, Settings, load_settings
 from app.version import VERSION
@@ -41,19 +43,22 @@ def main(*, registry: Registry | None = None) -> int:
     try:
         settings = load_settings()
         require_strict_msgpack(os.environ)
+        configured_policy(settings)
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_MISCONFIGURED
-    configure_logging(settings, service="worker")
+    log_queue = LogQueue()
+    configure_logging(settings, service="worker", tap=log_queue.put if settings.log_shipping else None)
     # Celery warns root about pickle; only JSON is accepted here, and in a container root may be all there is.
     warnings.simplefilter("ignore", SecurityWarning)
     with guarded_programs(are_allowed=settings.worker_allow_commands) as guard:
-        return _work(settings, registry, guard)
+        return _work(settings, registry, guard, log_queue)
 
 
-def _work(settings: Settings, registry: Registry | None, guard: Guard) -> int:
+def _work(settings: Settings, registry: Registry | None, guard: Guard, log_queue: LogQueue) -> int:
     events = EventLoopThread()
-    execution = events.run(build_execution(settings, registry=registry, guard_of_programs=guard), patience=None)
+    building = build_execution(settings, registry=registry, guard_of_programs=guard, log_queue=log_queue)
+    execution = events.run(building, patience=None)
     serve_metrics(settings, execution.core.metrics)
     worker = WorkerProcess(
         execution,

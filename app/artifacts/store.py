@@ -8,12 +8,13 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -27,10 +28,13 @@ from obstore.exceptions import (
 )
 from obstore.store import LocalStore, S3Store
 
-from app.errors import NotFound, OrchestratorError, Unavailable
+from app.errors import Conflict, NotFound, OrchestratorError, Unavailable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LONGEST_CALL = timedelta(seconds=10)
+_LONGEST_CALL, _LONGEST_STREAM = timedelta(seconds=10), timedelta(hours=1)
+# In bytes. What is not larger is read and checked as a whole before any of it is handed out.
+CHECKED_AT_ONCE = 8 * 1024 * 1024
+PIECE = 256 * 1024
 
 ObjectStore = LocalStore | S3Store
 
@@ -57,6 +61,11 @@ class ArtifactStoreRefused(OrchestratorError):
 
     code = "ARTIFACT_STORE_REFUSED"
     title = "Artifact store refused"
+
+
+class LinksNotSupported(Conflict):
+    code = "ARTIFACT_LINKS_NOT_SUPPORTED"
+    title = "Artifact links not supported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +108,33 @@ class ArtifactStore:
             answer = await obstore.get_async(self._objects, _path(tenant_id, sha256))
             data = bytes(await answer.bytes_async())
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ArtifactCorrupt(f"artifact {sha256} does not have the content it is named after", sha256=sha256)
+            raise _corrupt(sha256)
         return data
+
+    async def stream(self, tenant_id: str, sha256: str, *, size: int) -> AsyncIterator[bytes]:
+        """Its bytes in pieces, for whoever would not hold it in memory; ``size`` is what it has to have.
+
+        Raises as `get`, before there is any piece. What is found out only while reading, at a blob of more than
+        `CHECKED_AT_ONCE`, is raised instead of the last piece.
+        """
+        if size <= CHECKED_AT_ONCE:
+            return _pieces([await self.get(tenant_id, sha256)])
+        async with _translated(sha256):
+            answer = await obstore.get_async(self._unhurried, _path(tenant_id, sha256))
+        if answer.meta["size"] != size:
+            raise _corrupt(sha256)
+        return _checked(answer.stream(min_chunk_size=PIECE), sha256)
+
+    async def sign(self, tenant_id: str, sha256: str, *, expires_in: timedelta) -> str:
+        """A URL that anybody can read the blob at for a while, without this product. Raises `ArtifactNotFound`,
+        `LinksNotSupported` on a disk, or what `put` raises.
+        """
+        path = _path(tenant_id, sha256)
+        if not isinstance(self._objects, S3Store):
+            raise LinksNotSupported("artifacts are kept on a disk here, where links cannot be signed; download it")
+        async with _translated(sha256):
+            await obstore.head_async(self._objects, path)
+            return str(await obstore.sign_async(self._objects, "GET", path, expires_in))
 
     async def delete(self, tenant_id: str, sha256: str) -> None:
         """Remove the blob for everybody in the tenant; one that is not there is no error."""
@@ -116,13 +150,21 @@ class ArtifactStore:
 
     @cached_property
     def _objects(self) -> ObjectStore:
+        return self._opened(_LONGEST_CALL)
+
+    @cached_property
+    def _unhurried(self) -> ObjectStore:
+        # A call ends with its last byte, which waits for the slowest of readers.
+        return self._opened(_LONGEST_STREAM)
+
+    def _opened(self, longest_call: timedelta) -> ObjectStore:
         parts = urlsplit(self._location)
         if parts.scheme == "s3":
             return S3Store(
                 parts.netloc,
                 prefix=parts.path.strip("/") or None,
                 client_options={
-                    "timeout": _LONGEST_CALL,
+                    "timeout": longest_call,
                     "connect_timeout": timedelta(seconds=3),
                     # The one variable that the library no longer looks at when it is given options.
                     "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true",
@@ -137,6 +179,29 @@ def _path(tenant_id: str, sha256: str) -> str:
     if not _DIGEST.fullmatch(sha256):
         raise ArtifactNotFound(f"{sha256[:80]!r} is not a SHA-256 digest in hexadecimal")
     return f"{tenant_id}/sha256/{sha256[:2]}/{sha256}"
+
+
+def _corrupt(sha256: str) -> ArtifactCorrupt:
+    return ArtifactCorrupt(f"artifact {sha256} does not have the content it is named after", sha256=sha256)
+
+
+async def _pieces(pieces: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+async def _checked(pieces: AsyncIterable[Any], sha256: str) -> AsyncIterator[bytes]:
+    """The last piece is held back until all are known to be right: who gets less than announced knows it is broken."""
+    seen, held = hashlib.sha256(), b""
+    async with _translated(sha256):
+        async for piece in pieces:
+            if held:
+                yield held
+            held = bytes(piece)
+            seen.update(held)
+    if seen.hexdigest() != sha256:
+        raise _corrupt(sha256)
+    yield held
 
 
 @asynccontextmanager

@@ -24,9 +24,14 @@ from app.effects import ledger
 from app.effects.ledger import EffectLedger
 from app.events.live import LiveLog
 from app.events.signals import Signals, connect_redis
+from app.governance.approvals import repository as approvals
+from app.governance.audit import repository as audit
+from app.governance.audit.repository import AuditRepository
+from app.governance.audit.trail import AuditTrail
 from app.governance.budgets import ledger as budget_ledger
 from app.governance.budgets import repository as budget_repository
 from app.governance.evaluation.plugins import Evaluators, load_evaluators
+from app.governance.policy import repository as policies
 from app.jobs import recovery, workers
 from app.jobs.doorbell import Doorbell
 from app.jobs.kind import Jobs
@@ -36,8 +41,10 @@ from app.jobs.store import JobStore
 from app.jobs.workers import WorkerDirectory
 from app.llm import circuit_store
 from app.llm.circuit_store import CircuitStore
+from app.logs import repository as logs
 from app.metrics import rollups
 from app.observability.metrics import Metrics
+from app.observability.redaction import Redactor, secrets_of
 from app.sessions import messages
 from app.sessions import repository as sessions
 from app.sessions.messages import MessageLog
@@ -66,7 +73,11 @@ INDEXES = (
     *checkpoints.INDEXES,
     *budget_ledger.INDEXES,
     *budget_repository.INDEXES,
+    *audit.INDEXES,
+    *logs.INDEXES,
+    *approvals.INDEXES,
     *definitions.INDEXES,
+    *policies.INDEXES,
     *recovery.indexes(EXECUTIONS),
     *recovery.indexes(STEPS),
     *executions.INDEXES,
@@ -101,6 +112,7 @@ class Core:
     circuits: CircuitStore
     artifacts: ArtifactStore
     evaluators: Evaluators
+    audit: AuditTrail
 
     @property
     def kinds(self) -> tuple[Jobs, ...]:
@@ -142,6 +154,7 @@ class Core:
 
     async def close(self) -> None:
         await self.messages.close()
+        await self.audit.close()
         # It waits for its thread, which must not hold up the loop.
         await asyncio.to_thread(self.doorbell.close)
         await self.signals.close()
@@ -164,8 +177,7 @@ def build_core(
     """
     client = client or connect(settings)
     database = database_of(client, settings)
-    clock, registry = StoreClock(), registry or _build_registry(settings)
-    doorbell = build_doorbell(settings, metrics)
+    clock, registry, doorbell = StoreClock(), registry or _build_registry(settings), build_doorbell(settings, metrics)
     task_jobs = build_task_jobs(settings, database, clock, doorbell)
     return Core(
         settings=settings,
@@ -190,6 +202,7 @@ def build_core(
         circuits=CircuitStore(Documents(database[circuit_store.COLLECTION]).of_tenant(workers.SYSTEM_TENANT)),
         artifacts=ArtifactStore(settings.artifact_location),
         evaluators=_build_evaluators(settings),
+        audit=_build_audit(settings, database, clock, metrics),
     )
 
 
@@ -225,6 +238,11 @@ def _default_retries(settings: Settings) -> RetryPolicy:
 def _build_messages(settings: Settings, database: Database) -> MessageLog:
     lifetime = timedelta(days=settings.session_ttl_days)
     return MessageLog(Documents(database[messages.COLLECTION]), lifetime=lifetime)
+
+
+def _build_audit(settings: Settings, database: Database, clock: Clock, metrics: Metrics) -> AuditTrail:
+    documents, redactor = Documents(database[audit.COLLECTION]), Redactor(secrets_of(settings))
+    return AuditTrail(AuditRepository(documents), redactor, clock=clock, on_lost=metrics.losses.audit.inc)
 
 
 def _build_effects(settings: Settings, database: Database, clock: Clock) -> EffectLedger:

@@ -7,22 +7,24 @@ from datetime import timedelta
 from typing import Any
 
 from app.agents.context import FittedChat
-from app.agents.tools.toolbox import Toolboxes
 from app.bootstrap.circuits import Guarded
 from app.bootstrap.core import Core
-from app.bootstrap.handling import build_enforcer, build_equipment, build_peer, parse_code
+from app.bootstrap.handling import build_enforcer, build_peer, parse_code
 from app.bootstrap.worked import Gate, Work, Worked, build_reminders, build_worked
 from app.bootstrap.workflows import build_reader
 from app.checkpoints.service import Checkpoints
 from app.events.publishing import LivePublisher
+from app.governance.approvals.service import Approvals
 from app.governance.evaluation.evaluator import Evaluator
 from app.jobs.grouped import GroupedWrites
-from app.jobs.models import Job
+from app.jobs.models import Job, Reason
 from app.jobs.outcomes import Outcome, RetryAt, final_status
 from app.jobs.reminders import Reminders
 from app.jobs.retry import Backoff, RetryPolicy
 from app.jobs.slots import Slots
 from app.observability.redaction import Redactor, secrets_of
+from app.tasks.execution import Equipment
+from app.workflows.executions.approvals import StepApprovals
 from app.workflows.executions.conclusions import Conclusions
 from app.workflows.executions.driver import Driver
 from app.workflows.executions.driver import Parts as DriverParts
@@ -43,6 +45,8 @@ from app.workflows.executions.work import Workshop
 from app.workflows.language.expressions import Expressions
 from app.workflows.steps.commands import Guard
 
+# A claim after one of these is the first of its series.
+_BEGINNINGS = frozenset({Reason.ACCEPTED.value, Reason.RETRIED.value})
 # Of the kernel: what may take how long is in the workflow.
 LONGEST = timedelta(days=365)
 # Who drives is lost with its worker, and was not at fault; one that ends so many workers is.
@@ -55,9 +59,10 @@ class Carriers:
 
     guarded: Guarded
     checkpoints: Checkpoints
-    toolboxes: Toolboxes
     publisher: LivePublisher
     guard_of_programs: Guard
+    approvals: Approvals
+    equipment: Equipment
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,8 @@ def build_driving(core: Core, carriers: Carriers, *, slots: Slots, gate: Gate) -
     reminders = build_reminders(core, core.steps)
     hearing = Hearing(journal, core.artifacts, Expressions(), lambda tenant, one: late.go_on(tenant, one))
     parts = DriverParts(
-        Opener(plans, hearing.expressions, journal, values, clock=core.clock),
-        Starter(journal, hearing, _means(core, hearing, late, slots, reminders, plans, values)),
+        Opener(plans, hearing.expressions, core.executions.documents, journal, values, clock=core.clock),
+        Starter(journal, hearing, _means(core, carriers, hearing, late, slots, reminders, plans, values)),
         hearing,
         values,
         core.executions.documents,
@@ -103,7 +108,14 @@ def build_driving(core: Core, carriers: Carriers, *, slots: Slots, gate: Gate) -
 
 
 def _means(
-    core: Core, hearing: Hearing, late: _Late, slots: Slots, reminders: Reminders, plans: Plans, values: ValueStore
+    core: Core,
+    carriers: Carriers,
+    hearing: Hearing,
+    late: _Late,
+    slots: Slots,
+    reminders: Reminders,
+    plans: Plans,
+    values: ValueStore,
 ) -> Means:
     signal_box = SignalBox(
         core.documents(SIGNALS),
@@ -121,6 +133,7 @@ def _means(
         reminders.remind,
         signal_box.deliver,
         core.clock,
+        StepApprovals(carriers.approvals).ask,
         claims_itself=not core.settings.tenant_concurrency,
     )
 
@@ -131,12 +144,13 @@ def _build_handler(core: Core, carriers: Carriers, plans: Plans, values: ValueSt
         core.registry,
         build_peer(core),
         FittedChat(carriers.guarded.chat, limit=settings.llm_context_tokens),
-        build_equipment(core, carriers.guarded, carriers.checkpoints, carriers.toolboxes),
+        carriers.equipment,
         Evaluator(core.evaluators, parse_code),
         carriers.publisher,
         Redactor(secrets_of(settings)),
         carriers.guarded.new_meter,
         os.environ,
+        StepApprovals(carriers.approvals),
         allow_commands=settings.worker_allow_commands,
         guard=carriers.guard_of_programs,
     )
@@ -163,7 +177,7 @@ def _assemble(
 ) -> Driving:
     aftermath = _Aftermath(core, carriers, driver, reminders)
     of_executions = Work(
-        driver.drive, _policy_of_execution, LONGEST, aftermath.changed, aftermath.changed, _no_agent, is_limited=False
+        driver.drive, _policy_of_execution, LONGEST, aftermath.claimed, aftermath.settled, _no_agent, is_limited=False
     )
     of_steps = Work(
         driver.step,
@@ -195,17 +209,30 @@ class _Aftermath:
     driver: Driver
     reminders: Reminders
 
-    def changed(self, job: Job, *_: Outcome) -> None:
-        self.core.signals.notify(job.id)
+    def claimed(self, execution: Job) -> None:
+        self.core.signals.notify(execution.id)
+        before_the_claim = execution.document["history"][-2:-1]
+        if any(entry["reason"] in _BEGINNINGS for entry in before_the_claim):
+            self.core.metrics.workflows.execution_started()
+
+    def settled(self, execution: Job, outcome: Outcome) -> None:
+        self.core.signals.notify(execution.id)
+        if status := final_status(outcome):
+            seconds = (self.core.clock() - execution.document["queued_at"]).total_seconds()
+            self.core.metrics.workflows.execution_finished(status, seconds)
 
     def step_claimed(self, job: Job) -> None:
-        self.core.signals.notify(job.document["execution_id"])
+        self.core.signals.notify_soon(job.document["execution_id"])
 
     def step_settled(self, job: Job, outcome: Outcome) -> None:
         self.driver.step_settled(job, outcome)
         note_ended(job, outcome)
-        self.carriers.checkpoints.settled(job.id, is_final=final_status(outcome) is not None)
-        if isinstance(outcome, RetryAt):
+        status = final_status(outcome)
+        self.carriers.checkpoints.settled(job.id, is_final=status is not None)
+        if status:
+            seconds = (self.core.clock() - job.document["started_at"]).total_seconds()
+            self.core.metrics.workflows.step_finished(job.document["kind"], status, seconds)
+        elif isinstance(outcome, RetryAt):
             self.reminders.remind(job, outcome.at)
 
 

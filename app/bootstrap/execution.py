@@ -12,12 +12,15 @@ from pymongo.errors import PyMongoError
 from app.agents.registry import Registry
 from app.agents.tools.toolbox import Toolboxes
 from app.artifacts.store import ArtifactStore
+from app.bootstrap.approvals import build_approving
 from app.bootstrap.budgets import build_ledger
 from app.bootstrap.circuits import Guarded, guard
 from app.bootstrap.core import Core, build_core
 from app.bootstrap.driving import Carriers, build_driving
-from app.bootstrap.handling import build_handler
-from app.bootstrap.retention import build_retention
+from app.bootstrap.handling import build_equipment, build_handler
+from app.bootstrap.logs import start_shipping
+from app.bootstrap.policies import build_policy_enforcer
+from app.bootstrap.retention import build_execution_retention, build_retention
 from app.bootstrap.toolboxes import build_toolboxes
 from app.bootstrap.worked import Gate, Work, Worked, build_gate, build_reminders, build_worked
 from app.checkpoints.models import COLLECTION as CHECKPOINTS
@@ -31,22 +34,27 @@ from app.jobs.heartbeat import Heartbeat, longest_renewal
 from app.jobs.lock import StoreLock
 from app.jobs.parking import Parking
 from app.jobs.slots import Slots
-from app.jobs.upkeep import Chore, Upkeep, lock_lease
+from app.jobs.upkeep import Chore, Seldom, Upkeep, lock_lease
 from app.jobs.workers import COLLECTION as WORKERS
 from app.jobs.workers import WorkerIdentity
 from app.llm.chat import ChatModels
 from app.llm.search import WebSearch
 from app.llm.tavily import web_search
-from app.metrics.rollups import COUNTED, Rollups
+from app.logs.shipping import LogQueue, LogShipper
+from app.metrics.rollups import CHARGES_OF_STEPS, COUNTED, Rollups
 from app.observability.metrics import Metrics
 from app.sessions import messages
 from app.settings import Settings
 from app.tasks.aftermath import TaskAftermath
 from app.tasks.conversation import Conversation
 from app.tasks.models import agent_of
+from app.workflows.executions.orphans import Orphans
 from app.workflows.steps.commands import Guard
 
 log = structlog.get_logger(__name__)
+
+# Of the sweep's interval.
+SELDOM = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class Execution:
     publisher: LivePublisher
     upkeep: Upkeep
     blocking_client: MongoClient[Document]
+    shipper: LogShipper
 
     @property
     def lease(self) -> timedelta:
@@ -106,13 +115,18 @@ class Execution:
         await self.search.aclose()
         await self.checkpoints.close()
         await self.publisher.close()
+        await self.shipper.close()
         await self.core.close()
         self.blocking_client.close()
         await closing_tools
 
 
 async def build_execution(
-    settings: Settings, *, registry: Registry | None = None, guard_of_programs: Guard | None = None
+    settings: Settings,
+    *,
+    registry: Registry | None = None,
+    guard_of_programs: Guard | None = None,
+    log_queue: LogQueue | None = None,
 ) -> Execution:
     """Build and connect everything a worker needs, however long the store takes to answer."""
     core = build_core(settings, Metrics(), registry=registry)
@@ -123,12 +137,15 @@ async def build_execution(
     _load_plugins(core)
     toolboxes = build_toolboxes(core.registry, settings.mcp_servers)
     publisher = LivePublisher(core.live, tokens=settings.stream_tokens, on_first_token=core.metrics.first_token_seen)
-    programs = guard_of_programs or Guard()
-    carriers = Carriers(guarded, _build_checkpoints(core), toolboxes, publisher, programs)
+    approving = build_approving(core)
+    checkpoints, policy = _build_checkpoints(core), build_policy_enforcer(core, approving.approvals)
+    equipment = build_equipment(core, guarded, checkpoints, toolboxes, policy)
+    carriers = Carriers(guarded, checkpoints, publisher, guard_of_programs or Guard(), approving.approvals, equipment)
     conversation = _build_conversation(core)
     driving = build_driving(core, carriers, slots=slots, gate=gate)
     worked = [_build_tasks(core, carriers, conversation, gate), *driving.worked]
-    chores = [conversation.complete_counted, carriers.checkpoints.remove_expired, driving.upkeep.wake_forgotten]
+    of_work = [driving.upkeep.wake_forgotten, approving.upkeep.attend_due]
+    chores = [conversation.complete_counted, carriers.checkpoints.remove_expired, *of_work]
     return Execution(
         core=core,
         slots=slots,
@@ -140,10 +157,13 @@ async def build_execution(
         toolboxes=toolboxes,
         publisher=publisher,
         upkeep=_build_upkeep(core, worked, gate.parking, chores),
-        blocking_client=connect_blocking(
-            settings, longest_wait=longest_renewal(timedelta(seconds=settings.heartbeat_sec))
-        ),
+        blocking_client=_connect_blocking(settings),
+        shipper=start_shipping(core, LogQueue() if log_queue is None else log_queue),
     )
+
+
+def _connect_blocking(settings: Settings) -> MongoClient[Document]:
+    return connect_blocking(settings, longest_wait=longest_renewal(timedelta(seconds=settings.heartbeat_sec)))
 
 
 def _build_tasks(core: Core, carriers: Carriers, conversation: Conversation, gate: Gate) -> Worked:
@@ -151,7 +171,7 @@ def _build_tasks(core: Core, carriers: Carriers, conversation: Conversation, gat
     aftermath = TaskAftermath(
         core.signals, conversation, reminders, core.metrics, carriers.checkpoints, clock=core.clock
     )
-    handler = build_handler(core, carriers.guarded, carriers.checkpoints, carriers.toolboxes, carriers.publisher)
+    handler = build_handler(core, carriers.guarded, carriers.equipment, carriers.publisher)
     tasks = Work(
         handler,
         policy_of=core.retries.of_job,
@@ -191,7 +211,9 @@ def _build_upkeep(core: Core, worked: Sequence[Worked], parking: Parking, chores
         for one in worked:
             await one.sweeper.stand_in()
 
-    rollups, retention = Rollups(core.tasks, core.rollups, core.documents(COUNTED)), build_retention(core)
+    rollups = Rollups(core.tasks, core.rollups, core.documents(COUNTED))
+    charges = Rollups(core.steps.documents, core.rollups, None, CHARGES_OF_STEPS)
+    orphans = Orphans(core.executions.documents, core.steps.documents, core.steps.store)
     return Upkeep(
         StoreLock(
             core.documents(lock.COLLECTION),
@@ -204,9 +226,13 @@ def _build_upkeep(core: Core, worked: Sequence[Worked], parking: Parking, chores
             *(one.sweeper.sweep for one in worked),
             parking.heal,
             rollups.count_finished,
+            charges.count_finished,
             *chores,
-            retention.delete_batches,
-            build_ledger(core).close_abandoned,
+            # They heal what is rare, and look at things that are some seconds old.
+            Seldom(orphans.cancel_all, every=SELDOM * interval),
+            Seldom(build_retention(core).delete_batches, every=SELDOM * interval),
+            Seldom(build_execution_retention(core).delete_batches, every=SELDOM * interval),
+            Seldom(build_ledger(core).close_abandoned, every=SELDOM * interval),
         ],
         stand_in=stand_in,
         interval=interval,

@@ -1,14 +1,16 @@
 """Executions of workflows as the API serves them."""
 
+from app.bootstrap.admission import build_admission
 from app.bootstrap.core import Core
 from app.database.idempotency import Reservations
+from app.governance.approvals.service import Approvals
 from app.http.idempotency import Idempotency
 from app.identity.event_tokens import EventTokens
-from app.tasks.admission import Admission
 from app.workflows.definitions.reading import DefinitionReader
 from app.workflows.definitions.repository import VERSIONS, WORKFLOWS, DefinitionRepository
 from app.workflows.executions.answers import Answers
 from app.workflows.executions.api import ExecutionApi
+from app.workflows.executions.artifacts import ExecutionArtifacts
 from app.workflows.executions.conclusions import Conclusions
 from app.workflows.executions.drawings import Drawings
 from app.workflows.executions.models import SIGNALS
@@ -22,7 +24,7 @@ from app.workflows.executions.values import ValueStore
 from app.workflows.executions.waking import Waker
 
 
-def build_execution_api(core: Core, tokens: EventTokens) -> ExecutionApi:
+def build_execution_api(core: Core, tokens: EventTokens, approvals: Approvals) -> ExecutionApi:
     definitions = DefinitionRepository(core.documents(WORKFLOWS), core.documents(VERSIONS), clock=core.clock)
     plans, values = Plans(DefinitionReader(definitions, core.registry)), ValueStore(core.artifacts)
     repository = ExecutionRepository(core.executions.documents, core.steps.documents)
@@ -39,7 +41,7 @@ def build_execution_api(core: Core, tokens: EventTokens) -> ExecutionApi:
             signals=core.signals,
             clock=core.clock,
         ),
-        answers=Answers(repository, conclusions, waker, core.signals, clock=core.clock),
+        answers=Answers(repository, approvals),
         repository=repository,
         definitions=definitions,
         timeline=Timeline(repository),
@@ -52,10 +54,14 @@ def build_execution_api(core: Core, tokens: EventTokens) -> ExecutionApi:
     )
 
 
+def build_execution_artifacts(core: Core) -> ExecutionArtifacts:
+    repository = ExecutionRepository(core.executions.documents, core.steps.documents)
+    return ExecutionArtifacts(repository, ValueStore(core.artifacts), core.artifacts)
+
+
 def _build_service(
     core: Core, repository: ExecutionRepository, definitions: DefinitionRepository, plans: Plans
 ) -> ExecutionService:
-    settings, recovery = core.settings, core.executions.recovery
     return ExecutionService(
         core.executions,
         repository,
@@ -63,11 +69,7 @@ def _build_service(
         plans,
         ValueStore(core.artifacts),
         idempotency=_idempotency(core),
-        admission=Admission(
-            lambda tenant_id, most: recovery.count_waiting(limit=most, tenant_id=tenant_id),
-            most=settings.max_backlog,
-            most_per_tenant=settings.max_tenant_backlog,
-        ),
+        admission=build_admission(core),
         signals=core.signals,
     )
 

@@ -24,18 +24,17 @@ from app.observability.redaction import Redactor, secrets_of
 from app.replay.recordings import Recorder
 from app.tasks.execution import Equipment
 from app.tasks.handler import TaskHandler
+from app.tasks.policy import PolicyEnforcer
 from app.tasks.quality import QualityGate
 
 
-def build_handler(
-    core: Core, guarded: Guarded, checkpoints: Checkpoints, toolboxes: Toolboxes, publisher: LivePublisher
-) -> TaskHandler:
+def build_handler(core: Core, guarded: Guarded, equipment: Equipment, publisher: LivePublisher) -> TaskHandler:
     settings = core.settings
     return TaskHandler(
         core.registry,
         build_peer(core),
         chat=FittedChat(guarded.chat, limit=settings.llm_context_tokens),
-        equipment=build_equipment(core, guarded, checkpoints, toolboxes),
+        equipment=equipment,
         memory=build_session_memory(core),
         retries=core.retries,
         publisher=publisher,
@@ -53,9 +52,11 @@ def build_peer(core: Core) -> PeerAgent:
     return PeerAgent(core.registry, minimum_confidence=core.settings.router_min_confidence)
 
 
-def build_equipment(core: Core, guarded: Guarded, checkpoints: Checkpoints, toolboxes: Toolboxes) -> Equipment:
+def build_equipment(
+    core: Core, guarded: Guarded, checkpoints: Checkpoints, toolboxes: Toolboxes, policy: PolicyEnforcer
+) -> Equipment:
     most = core.settings.web_search_max_results
-    return Equipment(guarded.search, most, core.effects, checkpoints, core.artifacts, toolboxes)
+    return Equipment(guarded.search, most, core.effects, checkpoints, core.artifacts, toolboxes, policy)
 
 
 async def parse_code(files: Sequence[SubjectFile], text: str) -> list[Parsed]:

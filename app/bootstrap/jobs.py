@@ -19,8 +19,8 @@ from app.workflows.executions.models import EXECUTIONS, STEPS
 
 # Executions are woken again and again, some for weeks, and the log of what happened is their own.
 HISTORY_LIMITS: Mapping[str, int] = {EXECUTIONS: 20}
-# A step may take no time at all, and thousands of them end at the same time.
-GROUPED = frozenset({STEPS})
+# A step may take no time at all: thousands of them end at the same time, and with them many executions.
+GROUPED = frozenset({EXECUTIONS, STEPS})
 
 
 def build_doorbell(settings: Settings, metrics: Metrics) -> Doorbell:

@@ -1,4 +1,4 @@
-"""How long tasks are kept, and what is deleted with them."""
+"""How long tasks and executions are kept, and what is deleted with them."""
 
 from datetime import timedelta
 
@@ -6,15 +6,35 @@ from app.bootstrap.core import Core
 from app.checkpoints.models import COLLECTION as CHECKPOINTS
 from app.checkpoints.retention import delete_checkpoints_of
 from app.effects import ledger as effects
+from app.governance.approvals.inputs import ProposedInputs
+from app.governance.approvals.repository import COLLECTION as APPROVALS
+from app.governance.approvals.retention import delete_approvals_of
+from app.governance.audit.deletions import record_deletions
 from app.jobs.models import Status
 from app.jobs.retention import DeleteBelongings, Retention, Rule, by_task_id
 from app.replay.recordings import delete_recordings_of
 from app.settings import Settings
 from app.tasks.artifacts import delete_artifacts_of
+from app.workflows.executions.models import SIGNALS
+from app.workflows.executions.retention import (
+    EXECUTIONS_AT_ONCE,
+    ExecutionRetention,
+    by_execution_id,
+    delete_steps_of,
+    delete_values_of,
+)
 
 
 def build_retention(core: Core) -> Retention:
     return Retention(core.tasks, belongings_of(core), rules_of(core.settings), clock=core.clock)
+
+
+def build_execution_retention(core: Core) -> ExecutionRetention:
+    executions, steps, rules = core.executions.documents, core.steps.documents, rules_of(core.settings)
+    retention = Retention(
+        executions, _belongings_of_executions(core), rules, clock=core.clock, batch_size=EXECUTIONS_AT_ONCE
+    )
+    return ExecutionRetention(executions, steps, retention, rules, clock=core.clock)
 
 
 def belongings_of(core: Core) -> list[DeleteBelongings]:
@@ -25,6 +45,22 @@ def belongings_of(core: Core) -> list[DeleteBelongings]:
         delete_checkpoints_of(core.documents(CHECKPOINTS), core.artifacts),
         delete_artifacts_of(core.tasks, core.artifacts),
         delete_recordings_of(core.artifacts),
+        delete_approvals_of(core.documents(APPROVALS), ProposedInputs(core.artifacts), "task_id"),
+        record_deletions(core.audit, "tasks"),
+    ]
+
+
+def _belongings_of_executions(core: Core) -> list[DeleteBelongings]:
+    of_steps = [
+        by_task_id(core.documents(effects.COLLECTION)),
+        delete_checkpoints_of(core.documents(CHECKPOINTS), core.artifacts),
+    ]
+    return [
+        delete_steps_of(core.steps.documents, of_steps, core.artifacts),
+        by_execution_id(core.documents(SIGNALS)),
+        delete_values_of(core.artifacts),
+        delete_approvals_of(core.documents(APPROVALS), ProposedInputs(core.artifacts), "execution_id"),
+        record_deletions(core.audit, "executions"),
     ]
 
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 from app.clock import Clock
 from app.database.documents import Database, Documents
+from app.governance.approvals.invariants import unattended
+from app.governance.approvals.repository import COLLECTION as APPROVALS
 from app.invariants.fields import contradictions, neglects, uncounted
 from app.invariants.fleet import Attended, Fleet
 from app.invariants.histories import TASK_RULES, WORKFLOW_RULES, Histories, Rules
@@ -19,9 +21,12 @@ from app.jobs.permits import Permits
 from app.jobs.queue import JobQueue
 from app.jobs.recovery import LONGEST_REDISPATCH
 from app.jobs.upkeep import lock_lease
+from app.metrics.rollups import UNCHARGED
 from app.settings import Settings
 from app.tasks.models import COLLECTION as TASKS
+from app.workflows.executions.invariants import CostsAreNumbers, Homeless, OpenAfterEnd, Stuck, Unheard
 from app.workflows.executions.models import EXECUTIONS, STEPS
+from app.workflows.executions.upkeep import PATIENCE
 
 SWEEPS = 5
 # By the kind of job, what the id of one is called in a report.
@@ -40,12 +45,19 @@ def build_verifier(settings: Settings, database: Database, *, clock: Clock) -> V
     documents = {kind: jobs.documents for kind, jobs in kinds.items()}
     held = Permits(Documents(database[permits.COLLECTION]), documents, clock=clock, patience=release)
     of_all: list[Invariant] = [
-        uncounted(kinds[TASKS], clock=clock, healing=healing),
+        InEveryKind(
+            [
+                uncounted(kinds[TASKS], clock=clock, healing=healing),
+                uncounted(kinds[STEPS], mark=UNCHARGED, clock=clock, healing=healing),
+            ]
+        ),
         StrandedPermits(held, ID_NAMES, clock=clock, patience=release),
+        unattended(Watched("approval_id", Documents(database[APPROVALS])), clock=clock, patience=healing),
     ]
     checks: list[Invariant] = [
         *(InEveryKind(same) for same in zip(*each, strict=True)),
         *(Attended(check, fleet, clock=clock, settling=release) for check in of_all),
+        *_checks_of_executions(kinds[EXECUTIONS], kinds[STEPS], fleet, settings, clock),
     ]
     return Verifier(checks, clock=clock, confirmation=confirmation_time(settings))
 
@@ -63,6 +75,23 @@ def _checks_of(jobs: Watched, rules: Rules, fleet: Fleet, settings: Settings, cl
         Stalled(jobs, queue, fleet, clock=clock, patience=LONGEST_REDISPATCH + healing),
         *(Attended(check, fleet, clock=clock, settling=release) for check in neglected),
         Histories(jobs, rules),
+    ]
+
+
+def _checks_of_executions(
+    executions: Watched, steps: Watched, fleet: Fleet, settings: Settings, clock: Clock
+) -> list[Invariant]:
+    """What executions and their steps promise each other."""
+    healing = healing_time(settings)
+    healed: list[Invariant] = [
+        OpenAfterEnd(executions, steps, clock=clock, patience=settings.lease + healing),
+        Stuck(executions, steps, clock=clock, patience=healing),
+        Unheard(executions, steps, clock=clock, patience=PATIENCE + healing),
+    ]
+    return [
+        *(Attended(check, fleet, clock=clock, settling=settings.lease + healing) for check in healed),
+        Homeless(executions, steps),
+        CostsAreNumbers(executions),
     ]
 
 

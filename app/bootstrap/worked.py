@@ -24,7 +24,7 @@ from app.settings import Settings
 
 
 class Run(Protocol):
-    async def __call__(self, job_id: str, /, *, worker: str) -> None: ...
+    async def __call__(self, job_id: str, /, *, worker: str) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)

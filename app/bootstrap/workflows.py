@@ -7,12 +7,12 @@ from app.workflows.definitions.service import DefinitionService
 
 
 def build_definitions(core: Core) -> DefinitionService:
-    return DefinitionService(_build_repository(core), build_reader(core))
+    return DefinitionService(build_definition_repository(core), build_reader(core))
 
 
 def build_reader(core: Core) -> DefinitionReader:
-    return DefinitionReader(_build_repository(core), core.registry)
+    return DefinitionReader(build_definition_repository(core), core.registry)
 
 
-def _build_repository(core: Core) -> DefinitionRepository:
+def build_definition_repository(core: Core) -> DefinitionRepository:
     return DefinitionRepository(core.documents(WORKFLOWS), core.documents(VERSIONS), clock=core.clock)

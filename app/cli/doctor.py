@@ -15,6 +15,7 @@ from app.cli.installation import settings_of
 from app.cli.machine_checks import check_configuration, check_disk, check_python, check_wrong_configuration
 from app.cli.options import DataDirOption, JsonOption
 from app.cli.plugin_checks import check_plugins, check_policies
+from app.cli.policy_checks import check_policy
 from app.cli.service_checks import check_api, check_models, check_search
 from app.cli.store_checks import check_broker, check_circuits, check_mongo, check_redis, check_workers
 from app.cli.terminal import clean, out, print_json
@@ -57,6 +58,7 @@ async def _ask(settings: Settings, api_url: str) -> list[Check]:
         "circuits": check_circuits(settings),
         "plug-ins": check_plugins(settings),
         "evaluation": check_policies(settings),
+        "policy": check_policy(settings),
     }
     return await asyncio.gather(*(bounded(name, question) for name, question in questions.items()))
 

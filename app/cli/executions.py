@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from app.cli.address import Address
+from app.cli.artifact_files import SaveOption, show_artifacts
 from app.cli.asking import ask, print_answer, print_found, print_page
 from app.cli.execution_following import Following, follow_to_end
 from app.cli.execution_view import print_execution, print_executions, print_lines, print_status
@@ -122,6 +123,22 @@ def logs(
     print_lines(out, found.get("items") or ())
     if found.get("next_cursor") is not None:
         err.print(Text(f"there may be more: --after {found['next_cursor']}", style="dim"))
+
+
+@app.command()
+def artifacts(
+    execution_id: ExecutionId,
+    save: SaveOption = None,
+    after: Annotated[int, typer.Option(min=0, help="Go on behind this; see next_after of --json.")] = 0,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the files and values that the steps of an execution keep, or download them."""
+    address, owner = Address(server, api_key, data_dir), (_PATH, execution_id)
+    found = ask(address, lambda asked: asked.get(*owner, "artifacts", after=after or None))
+    show_artifacts(address, owner, found, save, as_json=as_json, none="no step keeps anything")
 
 
 @app.command()

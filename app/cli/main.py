@@ -69,6 +69,12 @@ COMMANDS = (
         "Start, follow, steer and fork executions of stored workflows, answer approvals, send signals.",
     ),
     Deferred(
+        "approvals",
+        "app.cli.approvals",
+        "app",
+        "List, show, approve, reject and delegate what people are asked; make links for mails.",
+    ),
+    Deferred(
         "validate",
         "app.cli.workflows",
         "validate",
@@ -82,6 +88,12 @@ COMMANDS = (
         "routing", "app.cli.routing", "app", "Ask where a task would go, and measure how often the router is right."
     ),
     Deferred(
+        "score",
+        "app.cli.score",
+        "score",
+        "Score a task or a step before it runs: feasibility, alignment, risk and cost, and what made them.",
+    ),
+    Deferred(
         "evaluate",
         "app.cli.evaluate",
         "app",
@@ -90,6 +102,12 @@ COMMANDS = (
     Deferred("evaluators", "app.cli.evaluators", "app", "List the evaluators of installed packages."),
     Deferred(
         "budgets", "app.cli.budgets", "app", "List, set and remove budgets; let a task go on that one has paused."
+    ),
+    Deferred(
+        "policy",
+        "app.cli.policy",
+        "app",
+        "Check and test policies; store, show, try out and remove that of a server.",
     ),
     Deferred(
         "usage",
@@ -108,6 +126,13 @@ COMMANDS = (
         "app.cli.verify",
         "verify",
         "Check that no task in the store breaks a promise of the product; show those that do.",
+    ),
+    Deferred("logs", "app.cli.logs", "logs", "Search the kept logs of workers and agents, or follow them."),
+    Deferred(
+        "audit",
+        "app.cli.audit",
+        "app",
+        "Show, export and verify the trail of who did what.",
     ),
     Deferred("api", "app.cli.processes", "api", "Run the API alone, in this process."),
     Deferred("worker", "app.cli.processes", "worker", "Run one worker alone, in this process."),

@@ -12,16 +12,15 @@ from app.cli.exit_codes import ExitCode
 from app.cli.run_people import approval_of, pair_of, value_of
 from app.cli.server import Json, Server
 from app.cli.terminal import clean, err, out, print_json
-from app.cli.workflow_files import read_file
+from app.cli.workflow_upload import store_document
 from app.ids import is_id, new_id
 
 
 def run_there(address: Address, file: str, inputs: Json, *, as_json: bool) -> ExitCode:
     """Store the document as the current version of its name, start it, and follow it."""
-    given = read_file(file)
 
     async def begin(asked: Server) -> Json:
-        stored = await asked.post_text("workflows", text=given.text, media_type=given.media_type)
+        stored = await store_document(asked, file)
         body: Json = {"input_data": inputs, "version": stored["digest"]}
         return await asked.post("workflows", str(stored["name"]), "execute", body=body, idempotency_key=new_id())
 

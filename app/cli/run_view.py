@@ -11,7 +11,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from app.cli.terminal import clean
-from app.workflows.chain import Event
+from app.hash_chain import Event
 from app.workflows.diagram.boxes import label_of
 from app.workflows.local.history import History, StepRecord
 from app.workflows.places import scopes_of, was_entered

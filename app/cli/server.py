@@ -74,15 +74,27 @@ class Server:
         body: Json | None = None,
         query: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
+        if_match: str | None = None,
     ) -> Json:
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        given = {"Idempotency-Key": idempotency_key, "If-Match": if_match}
+        headers = {name: value for name, value in given.items() if value}
         return await self._call("POST", path, json=body, params=query or {}, headers=headers)
 
-    async def post_text(self, *path: str, text: str, media_type: str, expected: str | None = None) -> Json:
+    async def post_text(
+        self,
+        *path: str,
+        text: str,
+        media_type: str,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        expected: str | None = None,
+    ) -> Json:
         """``expected`` is the digest that must be the current one."""
-        condition = {"If-Match": f'"{expected}"'} if expected else {}
-        headers = {"Content-Type": media_type, **condition}
-        return await self._call("POST", path, content=text.encode(), headers=headers)
+        headers = _document_headers(media_type, expected)
+        return await self._call("POST", path, content=text.encode(), params=query or {}, headers=headers)
+
+    async def put_text(self, *path: str, text: str, media_type: str, expected: str | None = None) -> Json:
+        headers = _document_headers(media_type, expected)
+        return await self._call("PUT", path, content=text.encode(), headers=headers)
 
     async def put(self, *path: str, body: Json) -> Json:
         return await self._call("PUT", path, json=body)
@@ -92,6 +104,19 @@ class Server:
 
     async def download(self, *path: str, **query: str) -> bytes:
         return (await self._answer("GET", path, params=query)).content
+
+    async def lines(self, *path: str, **query: str | None) -> AsyncGenerator[str, None]:
+        """The lines of an answer that may be longer than memory; raises `ServerUnreachable` when it breaks off."""
+        given = {name: value for name, value in query.items() if value not in (None, "")}
+        try:
+            async with self._client.stream("GET", _url(path), params=given) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise _problem(response)
+                async for line in response.aiter_lines():
+                    yield line
+        except httpx.TransportError as error:
+            raise unreachable(self.url, error) from error
 
     async def events(self, *path: str, after: str = "", live: bool = True) -> AsyncGenerator[ServerSentEvent, None]:
         """The events of what is there, after the one with that id, with or without the `live` ones.
@@ -123,6 +148,8 @@ class Server:
             response = await self._client.request(method, _url(path), **options)
         except httpx.TransportError as error:
             raise unreachable(self.url, error) from error
+        except httpx.InvalidURL as error:
+            raise Invalid(f"no request has room for this ({error}): use shorter or fewer names") from error
         if response.is_error:
             raise _problem(response)
         return response
@@ -145,6 +172,11 @@ def checked_url(url: str) -> str:
 def _url(path: Sequence[str]) -> str:
     """No segment can leave its place."""
     return "/v1/" + "/".join(quote(segment, safe="") for segment in path)
+
+
+def _document_headers(media_type: str, expected: str | None) -> dict[str, str]:
+    condition = {"If-Match": f'"{expected}"'} if expected else {}
+    return {"Content-Type": media_type, **condition}
 
 
 def _object(response: httpx.Response) -> Json:

@@ -1,19 +1,16 @@
 """`orchestrate tasks`: list, show, cancel, retry, review, what a task made or did outside, and why it waits."""
 
-import asyncio
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from app.cli.address import Address
+from app.cli.artifact_files import SaveOption, show_artifacts
 from app.cli.asking import ask, print_answer, print_found, print_page
 from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
 from app.cli.rendering import print_effects, print_task, print_tasks
 from app.cli.server import Json
-from app.cli.terminal import clean, err, out, print_json
+from app.cli.terminal import out, print_json
 from app.errors import Invalid
 
 app = typer.Typer(
@@ -132,9 +129,7 @@ def why(
 @app.command()
 def artifacts(
     task_id: TaskId,
-    save: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Download them into this folder; nothing is overwritten.")
-    ] = None,
+    save: SaveOption = None,
     server: ServerOption = None,
     api_key: KeyOption = None,
     data_dir: DataDirOption = None,
@@ -143,42 +138,8 @@ def artifacts(
     """List the files of a task's result, such as charts, or download them."""
     address = Address(server, api_key, data_dir)
     found = ask(address, lambda asked: asked.get("tasks", task_id, "artifacts"))
-    items = found.get("items") or ()
-    if save is not None:
-        _save(items, asyncio.run(_download(address, task_id, items)), save)
-    if as_json:
-        print_json(out, found)
-    elif not items:
-        err.print(Text("the task's result has no files", style="dim"))
-    else:
-        _print_artifacts(items, save)
-
-
-def _print_artifacts(items: Iterable[Json], save: Path | None) -> None:
-    for artifact in items:
-        place = str(save / _file_name(artifact)) if save is not None else artifact.get("name")
-        out.print(Text(clean(f"{place} - {artifact.get('size')} bytes, {artifact.get('sha256')}")))
-
-
-async def _download(address: Address, task_id: str, items: Iterable[Json]) -> list[bytes]:
-    async with address.connect() as server:
-        return [await server.download("tasks", task_id, "artifacts", str(artifact.get("sha256"))) for artifact in items]
-
-
-def _save(items: Iterable[Json], contents: Iterable[bytes], folder: Path) -> None:
-    for artifact, content in zip(items, contents, strict=True):
-        path = folder / _file_name(artifact)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with path.open("xb") as file:
-                file.write(content)
-        except OSError as error:
-            raise Invalid(f"--save: {path}: {error.strerror}") from error
-
-
-def _file_name(artifact: Json) -> str:
-    """Its name without any folder, whatever the server says."""
-    return Path(str(artifact.get("name"))).name or "artifact"
+    none = "the task's result has no files"
+    show_artifacts(address, ("tasks", task_id), found, save, as_json=as_json, none=none)
 
 
 @app.command()

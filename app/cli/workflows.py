@@ -13,7 +13,8 @@ from app.cli.exit_codes import ExitCode
 from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption
 from app.cli.server import Json
 from app.cli.terminal import clean, err, out, print_json
-from app.cli.workflow_files import read_file, validate_file
+from app.cli.workflow_files import validate_file
+from app.cli.workflow_upload import store_document, validate_document
 from app.workflows.language.json_schema import workflow_schema
 
 app = typer.Typer(no_args_is_help=True, help="Store, list, show and delete workflows on a server.")
@@ -39,11 +40,7 @@ def validate(
     if server is None:
         found = validate_file(file)
     else:
-        given = read_file(file)
-        found = ask(
-            Address(server, api_key),
-            lambda asked: asked.post_text("workflows", "validate", text=given.text, media_type=given.media_type),
-        )
+        found = ask(Address(server, api_key), lambda asked: validate_document(asked, file))
     if as_json:
         print_json(out, found)
     elif found.get("valid"):
@@ -70,12 +67,8 @@ def put(
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Store a document as the current version of the workflow that it names."""
-    given = read_file(file)
-    stored = ask(
-        Address(server, api_key, data_dir),
-        lambda asked: asked.post_text("workflows", text=given.text, media_type=given.media_type, expected=expect),
-    )
+    """Store a document as the current version of the workflow that it names, with the files that it calls."""
+    stored = ask(Address(server, api_key, data_dir), lambda asked: store_document(asked, file, expected=expect))
     if as_json:
         print_json(out, stored)
     else:

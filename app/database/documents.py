@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from bson.errors import BSONError
 from pymongo import DESCENDING, ReturnDocument, UpdateOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -63,6 +64,17 @@ class Documents:
         """Raises `DuplicateDocument` when a unique key is taken."""
         async with _translated():
             await self._collection.insert_one(self._owned(document))
+
+    @undisturbed
+    async def insert_in_order(self, documents: Iterable[Document]) -> None:
+        """Insert one after the other, up to the first that is refused; `DuplicateDocument` when its key is taken."""
+        async with _translated():
+            try:
+                await self._collection.insert_many([self._owned(one) for one in documents], ordered=True)
+            except BulkWriteError as error:
+                if error.details["writeErrors"][0]["code"] != DUPLICATE_KEY:
+                    raise
+                raise DuplicateDocument("a document with this key exists") from error
 
     @undisturbed
     async def insert_missing(self, documents: Iterable[Document]) -> frozenset[int]:
@@ -170,7 +182,7 @@ class TenantDocuments(Documents):
         return {**document, "tenant_id": self.tenant_id}
 
 
-def _refusal(error: PyMongoError) -> StoreFailure:
+def _refusal(error: Exception) -> StoreFailure:
     return StoreFailure(f"the store refused an operation: {type(error).__name__}")
 
 
@@ -189,4 +201,7 @@ async def _translated() -> AsyncIterator[None]:
     except PyMongoError as error:
         if error.timeout or getattr(error, "code", None) in PASSING:
             raise StoreUnavailable("the store cannot do it now; try again in a moment") from error
+        raise _refusal(error) from error
+    except (BSONError, UnicodeError, OverflowError) as error:
+        # What no document can hold, as half a character or an integer of 65 bits.
         raise _refusal(error) from error

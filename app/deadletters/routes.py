@@ -15,6 +15,7 @@ from app.deadletters.schemas import (
     RedriveResponse,
 )
 from app.deadletters.service import DeadLetterService
+from app.governance.audit.recording import Record
 from app.http.openapi import responses, writing
 from app.http.pagination import Cursor
 from app.http.parameters import IdempotencyKey, PageQuery
@@ -74,6 +75,7 @@ async def redrive_dead_letters(
     service: Service,
     principal: CurrentPrincipal,
     idempotency_key: IdempotencyKey,
+    record: Record,
 ) -> RedriveResponse:
     """Queue the dead letters that match again, the oldest first; each begins a new series of attempts."""
     redriven = await service.redrive_many(
@@ -83,6 +85,8 @@ async def redrive_dead_letters(
         everything=body.all,
         idempotency_key=idempotency_key,
     )
+    filters = body.model_dump(mode="json", exclude_none=True)
+    await record("dead_letters.redriven", {}, {"filters": filters, "redriven": len(redriven.task_ids)})
     if redriven.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
     return RedriveResponse(redriven=len(redriven.task_ids), task_ids=redriven.task_ids, remaining=redriven.has_more)
@@ -97,10 +101,12 @@ async def get_dead_letter(task_id: TaskId, service: Service, principal: CurrentP
 
 @router.post("/{task_id}/redrive", status_code=202, responses=writing(404, 409))
 async def redrive_dead_letter(
-    task_id: TaskId, service: Service, principal: CurrentPrincipal, idempotency_key: IdempotencyKey
+    task_id: TaskId, service: Service, principal: CurrentPrincipal, idempotency_key: IdempotencyKey, record: Record
 ) -> TaskResponse:
     """Queue one dead letter again as a new series of attempts; its history is kept."""
-    return present_task(await service.redrive(principal.tenant_id, task_id, idempotency_key=idempotency_key))
+    task = await service.redrive(principal.tenant_id, task_id, idempotency_key=idempotency_key)
+    await record("dead_letter.redriven", {"task_id": task_id})
+    return present_task(task)
 
 
 def _fields(task: Document, agent_type: str | None) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from app.jobs.models import Status
 MOST_LISTED = 500
 
 FindTask = Callable[[str, str], Awaitable[Mapping[str, Any]]]
+# Keeps what was done: the tenant, the kind of act, who, to what, and the details.
+RecordAct = Callable[[str, str, str, Mapping[str, str], Mapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,11 @@ class Known:
 
 
 class EffectService:
-    def __init__(self, ledger: EffectLedger, get_task: FindTask) -> None:
+    def __init__(self, ledger: EffectLedger, get_task: FindTask, *, record: RecordAct) -> None:
         """``get_task`` answers the tenant's task or raises its `NotFound`."""
         self._ledger = ledger
         self._get_task = get_task
+        self._record = record
 
     async def list_of_task(self, tenant_id: str, task_id: str) -> list[Known]:
         """The first `MOST_LISTED`, and one more when there are more."""
@@ -46,7 +49,10 @@ class EffectService:
             raise EffectNotUncertain(f"effect {key} is {effect.status}: that is certain already", status=effect.status)
         if not _is_uncertain(effect, task):
             raise EffectNotUncertain(f"effect {key} is under way; wait for the end of the attempt", key=key)
-        return _known(await self._ledger.resolve(tenant_id, effect, happened=happened, by=by), task)
+        resolved = await self._ledger.resolve(tenant_id, effect, happened=happened, by=by)
+        what = {"task_id": task_id, "effect": key}
+        await self._record(tenant_id, "effect.resolved", by, what, {"happened": happened})
+        return _known(resolved, task)
 
 
 def _known(effect: Effect, task: Mapping[str, Any]) -> Known:

@@ -23,6 +23,8 @@ LIVE_CHANNEL = "orchestrator:live"
 TRUST_CONNECTED = timedelta(seconds=2)
 TRUST_DISCONNECTED = timedelta(milliseconds=250)
 GATHERING_PAUSE = 0.004
+# What people who follow a job do not notice, and many of its changes fit into.
+SOON = timedelta(milliseconds=50)
 FEW = 2
 RECONNECT_PAUSE = timedelta(seconds=1)
 STOP_PATIENCE = timedelta(seconds=1)
@@ -74,6 +76,8 @@ class Signals:
         self._redis = redis
         self._waiters: dict[str, set[Waiter]] = {}
         self._unsent: set[str] = set()
+        self._soon: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._sender: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
         self._connected = False
@@ -96,6 +100,8 @@ class Signals:
             self._listener = asyncio.create_task(self._listen_for_ever(self._redis), name="signals")
 
     async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         for task in (self._listener, self._sender):
             if task is not None:
                 await stop(task, patience=STOP_PATIENCE)
@@ -122,6 +128,18 @@ class Signals:
         self._unsent.add(job_id)
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send(self._redis), name="signals-send")
+
+    def notify_soon(self, job_id: str) -> None:
+        """Say within `SOON` that the job changed, once for all that happens to it until then."""
+        if not self._soon:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(SOON.total_seconds(), self._notify_gathered)
+        self._soon.add(job_id)
+
+    def _notify_gathered(self) -> None:
+        gathered, self._soon = self._soon, set()
+        for job_id in gathered:
+            self.notify(job_id)
 
     async def _send(self, redis: "Redis") -> None:
         # What gathers while one message is on its way goes out together in the next.

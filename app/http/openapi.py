@@ -15,11 +15,16 @@ Responses = dict[int | str, dict[str, Any]]
 TAGS: list[dict[str, Any]] = [
     {"name": "Tasks", "description": "Natural-language tasks: submit, follow, steer."},
     {"name": "Workflows", "description": "What agents do together: store, version, validate."},
+    {"name": "Evaluations", "description": "Work scored before it runs: feasible, aligned, risky, costly?"},
+    {"name": "Approvals", "description": "What people are asked to approve: read, decide, delegate."},
     {"name": "Sessions", "description": "Conversations: what was said, what is remembered."},
     {"name": "Agents", "description": "Who does the tasks: what each agent takes and gives."},
     {"name": "Evaluators", "description": "What installed packages can check an output for."},
     {"name": "Dead letters", "description": "Tasks that failed for good: read, re-drive."},
     {"name": "Budgets", "description": "Hard limits on what tenants, agents and sessions consume."},
+    {"name": "Policies", "description": "Rules that allow, deny or hold tasks, steps and calls of tools."},
+    {"name": "Audit", "description": "Who did what: append-only, chained, to be verified by anybody."},
+    {"name": "Logs", "description": "What workers and agents elsewhere logged: send, search."},
     {"name": "System", "description": "Metrics and health."},
 ]
 _REF = "#/components/schemas/"
@@ -59,6 +64,7 @@ _EXAMPLES = {
     413: _Example("PAYLOAD_TOO_LARGE", "Body too large", "the body has more than 262144 bytes", {"max_bytes": 262144}),
     415: _Example("UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "send JSON with Content-Type: application/json"),
     422: _Example("VALIDATION_ERROR", "Invalid request", "task: Field required", _FIELD),
+    428: _Example("PRECONDITION_REQUIRED", "If-Match required", "say what you have seen: If-Match with the ETag"),
     429: _Example(
         "RATE_LIMIT_EXCEEDED",
         "Too many requests",

@@ -131,3 +131,13 @@ class Page(Generic[T]):
 
     def next_cursor(self, position: Callable[[T], Cursor]) -> str | None:
         return encode_cursor(position(self.items[-1])) if self.has_next else None
+
+
+def older_than(position: Cursor) -> dict[str, Any]:
+    """What comes behind this place of a list with the newest first."""
+    return {
+        "$or": [
+            {"created_at": {"$lt": position.created_at}},
+            {"created_at": position.created_at, "_id": {"$lt": position.id}},
+        ]
+    }

@@ -18,6 +18,7 @@ UNMATCHED = "unmatched"
 _ROUTINE = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 _SANE_ID = re.compile(r"[ -~]{1,128}")
 _CLIENT_WENT_AWAY = 499
+_LINK = "/v1/approvals/links/"
 _MAX_PATH = 128
 _SAFE_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 _API_HEADERS = [
@@ -121,4 +122,9 @@ def _particulars(scope: Scope, endpoint: str) -> dict[str, Any]:
     """What only some lines have: the code of an error, and the path where no route was reached."""
     code = scope["state"].get("error_code")
     fields = {"error_code": code} if code else {}
-    return fields if endpoint != UNMATCHED else {**fields, "path": scope["path"][:_MAX_PATH]}
+    return fields if endpoint != UNMATCHED else {**fields, "path": _without_token(scope["path"])[:_MAX_PATH]}
+
+
+def _without_token(path: str) -> str:
+    """A path that is a credential itself stays out of the log."""
+    return _LINK if path.startswith(_LINK) else path

@@ -12,6 +12,7 @@ from app.errors import NotAuthenticated, NotPermitted
 from app.http.rate_limit import CALLER
 from app.identity.event_tokens import EventTokens
 from app.identity.keys import KeyRing
+from app.identity.link_tokens import LinkTokens
 from app.identity.permissions import Action, action_of, may
 from app.identity.principals import Principal
 from app.observability.context import bind
@@ -20,9 +21,15 @@ PUBLIC_PATHS = frozenset(
     {"/health", "/health/live", "/health/ready", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
 )
 _EVENT_STREAM = re.compile(r"/v1/(?:[a-z_-]+/)+(?P<id>[^/]+)/events")
+_APPROVAL_LINK = re.compile(r"/v1/approvals/links/(?P<token>[^/]+)")
 _POLICY_VIOLATION = 1008
 
 FailureHook = Callable[[Scope], Awaitable[None]]
+SuccessHook = Callable[[Scope, Principal], None]
+
+
+def _nothing(_scope: Scope, _principal: Principal) -> None:
+    return
 
 
 class Authentication:
@@ -34,14 +41,21 @@ class Authentication:
         *,
         keyring: KeyRing,
         tokens: EventTokens,
+        links: LinkTokens,
         on_failure: FailureHook,
+        on_success: SuccessHook = _nothing,
         public_paths: frozenset[str] = PUBLIC_PATHS,
     ) -> None:
-        """``on_failure`` is awaited for every refused credential and may raise `RateLimited` instead."""
+        """``on_failure`` is awaited for every refused credential and may raise `RateLimited` instead.
+
+        ``on_success`` is called for every one that is good; without keys there is none.
+        """
         self._app = app
         self._keyring = keyring
         self._tokens = tokens
+        self._links = links
         self._on_failure = on_failure
+        self._on_success = on_success
         self._public_paths = public_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,19 +67,23 @@ class Authentication:
         await self._app(scope, receive, send)
 
     async def _admit(self, scope: Scope) -> None:
+        scope.setdefault("state", {})
         try:
             principal = self._principal(scope)
         except NotAuthenticated:
             await self._on_failure(scope)
             raise
-        state = scope.setdefault("state", {})
+        state = scope["state"]
         state["principal"] = principal
         if not self._keyring.is_open:
             state[CALLER] = principal.key_id
+            self._on_success(scope, principal)
         bind(tenant_id=principal.tenant_id)
         require(principal, action_of(scope["method"], scope["path"]))
 
     def _principal(self, scope: Scope) -> Principal:
+        if found := _APPROVAL_LINK.fullmatch(scope["path"]):
+            return self._linked(scope, found["token"])
         presented = _presented_key(scope)
         if presented is None and not self._keyring.is_open:
             stream = _EVENT_STREAM.fullmatch(scope["path"])
@@ -73,6 +91,15 @@ class Authentication:
             if stream and token:
                 return self._tokens.verify(token, stream["id"])
         return self._keyring.authenticate(presented)
+
+    def _linked(self, scope: Scope, token: str) -> Principal:
+        """Whose answer the link gives. No other credential counts here, so that nobody answers in two names."""
+        link = self._links.verify(token)
+        principal = self._keyring.find(link.tenant_id, link.key_id)
+        if principal is None:
+            raise NotAuthenticated("the key that this link is for is no longer one")
+        scope["state"]["approval_link"] = link
+        return principal
 
 
 def _presented_key(scope: Scope) -> str | None:

@@ -1,5 +1,6 @@
 """API keys: kept as digests, compared in constant time."""
 
+import functools
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -28,6 +29,11 @@ class KeyRing:
         """No key is configured, so none is asked for."""
         return not self._entries
 
+    def find(self, tenant_id: str, key_id: str) -> Principal | None:
+        """Whom the key with this id stands for, if it is one of this tenant."""
+        known = [self._anonymous] if self.is_open else [principal for _, principal in self._entries]
+        return next((one for one in known if (one.tenant_id, one.key_id) == (tenant_id, key_id)), None)
+
     def authenticate(self, presented: str | None) -> Principal:
         """Raises `NotAuthenticated` without saying whether the key was missing, wrong or somebody else's."""
         if self.is_open:
@@ -51,5 +57,6 @@ def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).digest()
 
 
+@functools.cache
 def _key_id(secret: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", secret.encode(), b"agent-orchestrator key id", _KEY_ID_ROUNDS, 6).hex()

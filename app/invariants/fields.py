@@ -90,11 +90,11 @@ def neglects(jobs: Watched, *, clock: Clock, healing: timedelta, release: timede
     )
 
 
-def uncounted(jobs: Watched, *, clock: Clock, healing: timedelta) -> Forbidden:
-    """Of jobs that the totals count."""
+def uncounted(jobs: Watched, *, mark: str = "uncounted", clock: Clock, healing: timedelta) -> Forbidden:
+    """Of jobs that the totals count, which have this mark until they are."""
     return Forbidden(
         "uncounted_job",
         "a change is in the totals after a minute",
         jobs,
-        lambda: {"uncounted": True, "updated_at": {"$lte": clock() - LONGEST_COUNTING - healing}},
+        lambda: {mark: True, "updated_at": {"$lte": clock() - LONGEST_COUNTING - healing}},
     )

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from app.database.documents import Document, Documents, Filter, Update
-from app.errors import OrchestratorError
+from app.errors import OrchestratorError, Unavailable
 from app.ids import new_token
 
-MOST_AT_ONCE = 500
+# Many fit; with few the store works on the next ones while these are carried out.
+MOST_AT_ONCE = 100
 # The last grouped write to a document leaves its mark there, by which its maker knows that it was made.
 MARK = "written"
 
@@ -60,9 +61,15 @@ class _Group(Generic[T]):
     async def _write_batch(self, batch: Sequence[_Wanted[T]]) -> None:
         try:
             await self._write(batch)
-        except OrchestratorError as error:
+        except Unavailable as error:
             for wanted in batch:
                 wanted.fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever one of them holds must spoil no other, which may be anybody's
+            if len(batch) == 1:
+                return batch[0].fail(error)
+            half = len(batch) // 2
+            await self._write_batch(batch[:half])
+            await self._write_batch(batch[half:])
         except BaseException:
             for wanted in batch:
                 wanted.done.cancel()

@@ -10,7 +10,7 @@ from app.errors import DeadlineExceeded
 from app.jobs import transitions
 from app.jobs.documents import to_job
 from app.jobs.lanes import PARKED
-from app.jobs.models import Job, JobError, Reason, Status
+from app.jobs.models import OPEN, Job, JobError, Reason, Status
 from app.jobs.outcomes import Failed, Outcome
 from app.jobs.store import CLOCK_TOLERANCE, WAITING
 from app.jobs.transitions import Evidence
@@ -53,6 +53,11 @@ class Recovery:
         self._clock = clock
         self._redispatch = redispatch
         self._history_limit = history_limit
+
+    async def has_open(self) -> bool:
+        """Whether there is any job that has not ended."""
+        open_ = {"status": {"$in": [status.value for status in OPEN]}}
+        return bool(await self._documents.find_many(open_, limit=1, fields=["_id"]))
 
     async def list_due(self, *, within: timedelta = timedelta(0), limit: int = DUE_BATCH) -> list[Job]:
         """Queued jobs whose time comes ``within`` and for which nobody rang yet, the longest waiting first."""

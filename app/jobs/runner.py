@@ -72,7 +72,7 @@ class RunningJob:
     def __init__(self, attempt: Attempt, work: Work) -> None:
         self.attempt = attempt
         self.stopped: Stop | None = None
-        self.told = asyncio.Event()
+        self.told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._work = work
 
     @property
@@ -83,7 +83,8 @@ class RunningJob:
         """Cancel the handler's coroutine. A lost lease outranks every other reason: nothing may be written then."""
         if self.stopped is None or why is Stop.LEASE_LOST:
             self.stopped = why
-        self.told.set()
+        if not self.told.done():
+            self.told.set_result(None)
         self._work.cancel()
 
 
@@ -144,15 +145,16 @@ class JobRunner:
         for running in list(self._running.values()):
             running.stop(Stop.DRAINING)
 
-    async def run(self, job_id: str, *, worker: str) -> None:
-        """Do one attempt at the job, or at one that is to be started before it, if there is any."""
+    async def run(self, job_id: str, *, worker: str) -> Job | None:
+        """Do one attempt at the job, or at one that is to be started before it, if there is any; answers which."""
         if worker in self._fenced:
-            return
+            return None
         taken = await self._take(job_id, worker)
         if taken is None:
             log.debug("job.nothing_to_claim", task_id=job_id)
-            return
+            return None
         await self._attend(taken)
+        return taken.job
 
     async def run_held(self, job: Job) -> None:
         """Do one attempt at a job that this process has claimed already."""
@@ -216,10 +218,8 @@ class JobRunner:
         limit = self._attempt_timeout
         if running.job.deadline_at is not None:
             limit = min(limit, running.job.deadline_at - self._clock())
-        told = asyncio.ensure_future(running.told.wait())
-        either: set[asyncio.Future[Any]] = {work, told}
+        either: set[asyncio.Future[Any]] = {work, running.told}
         await asyncio.wait(either, timeout=max(limit.total_seconds(), 0), return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
         timed_out = not work.done() and running.stopped is None
         if not work.done():
             await stop(work, patience=STOP_PATIENCE)

@@ -6,7 +6,7 @@ evidently lost. Several sweeps at once are harmless: every step is a guarded wri
 
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -85,6 +85,10 @@ class Sweeper:
         self._sharing = sharing
 
     async def sweep(self) -> SweepReport:
+        if not await self._recovery.has_open():
+            # Nothing to heal: with several collections, most sweeps find nothing in most of them.
+            await self._forget_all(await self._workers.list_expired())
+            return SweepReport()
         released = await self._release_lost()
         ended = await self._end_overdue() + await self._end_unheeded()
         report = SweepReport(released, ended, await self._ring_again())
@@ -119,14 +123,14 @@ class Sweeper:
         held = Counter(_holder(job) for job in lost) | Counter(expired)
         released = sum([await self._release(job, in_company=held[_holder(job)] > 1) for job in lost])
         if len(lost) < BATCH:
-            for worker in expired:
-                await self._forget(worker)
+            await self._forget_all(expired)
         return released
 
-    async def _forget(self, worker: str) -> None:
-        # Who sweeps the other collections has to find it among the expired ones.
-        if not any([await recovery.list_held_by([worker], limit=1) for recovery in self._others]):
-            await self._workers.forget(worker)
+    async def _forget_all(self, workers: Iterable[str]) -> None:
+        for worker in workers:
+            # Who sweeps the other collections has to find it among the expired ones.
+            if not any([await recovery.list_held_by([worker], limit=1) for recovery in self._others]):
+                await self._workers.forget(worker)
 
     async def _release(self, job: Job, *, in_company: bool) -> bool:
         outcome = decide_lost(job, policy=self._policy_of(job), now=self._clock(), in_company=in_company)

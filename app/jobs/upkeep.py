@@ -22,6 +22,24 @@ def lock_lease(interval: timedelta) -> timedelta:
     return max(interval * 5, SHORTEST_LOCK)
 
 
+class Seldom:
+    """A chore that need not be done in every round."""
+
+    def __init__(self, chore: Chore, *, every: timedelta, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._chore = chore
+        self._every = every.total_seconds()
+        self._monotonic = monotonic
+        self._due_at = float("-inf")
+
+    async def __call__(self) -> Any:
+        """Do it, unless that was not long ago."""
+        now = self._monotonic()
+        if now < self._due_at:
+            return None
+        self._due_at = now + self._every
+        return await self._chore()
+
+
 class Upkeep:
     """Does its chores in order, again and again, while this process holds the lock."""
 

@@ -50,6 +50,9 @@ class SystemMetricsResponse(DayMetrics):
     pending_tasks: int
     queue_length: int | None = Field(description="Messages in the broker; null when it cannot say.")
     tasks_per_status: dict[str, int] = Field(description="Ended today, and open now.")
+    executions_per_status: dict[str, int] = Field(
+        description="Executions of workflows that are open now.", examples=[{"processing": 3, "awaiting_approval": 1}]
+    )
     workers: int = Field(description="Live worker processes.")
     worker_details: list[WorkerDetails]
     api_health: dict[str, str] = Field(examples=[{"mongo": "up", "redis": "up"}])
@@ -69,14 +72,15 @@ class UsageGroup(Consumption):
 
 
 class UsageResponse(BaseModel):
-    """What your tasks consumed, counted when they end, on the days their attempts ended."""
+    """What your tasks and steps consumed, on the days their attempts ended. A task is counted when it ends."""
 
     first: date = Field(alias="from")
     last: date = Field(alias="to")
     group_by: GroupBy
     total: Consumption
     items: list[UsageGroup] = Field(
-        description="An agent's item has the tasks that it did, their routing included. Days without any are left out."
+        description="An agent's item has the tasks and steps that it did, their routing included. Days without any are "
+        "left out."
     )
     api_version: Literal["v1"] = "v1"
 
@@ -108,7 +112,10 @@ async def get_usage(
     last: Annotated[date | None, Query(alias="to", description="Last day, included. Default: today.")] = None,
     group_by: Annotated[GroupBy, Query(description="What an item of the answer stands for.")] = GroupBy.TENANT,
 ) -> UsageResponse:
-    """Tokens, calls and dollars of your tasks. A session's are in `GET /v1/sessions/{id}`, a task's in the task."""
+    """Tokens, calls and dollars of your tasks and executions.
+
+    A session's are in `GET /v1/sessions/{id}`, a task's in the task, and an execution's in the execution.
+    """
     usage = await report.read(principal.tenant_id, first, last, group_by)
     items = [UsageGroup(key=key, **_consumption(amounts)) for key, amounts in usage.groups.items()]
     total = Consumption(**_consumption(usage.total))

@@ -15,6 +15,8 @@ from app.metrics.tally import ALL_TIME
 # Open jobs are counted one by one; past this number the answer is "at least".
 MOST_OPEN_COUNTED = 100_000
 Probe = Callable[[], Awaitable[Mapping[str, bool]]]
+# Of a tenant, by status, each counted up to a limit.
+CountOpen = Callable[[str, int], Awaitable[Mapping[str, int]]]
 
 
 class SystemMetrics:
@@ -26,6 +28,7 @@ class SystemMetrics:
         rollups: Documents,
         workers: WorkerDirectory,
         *,
+        count_executions: CountOpen,
         history_days: int,
         clock: Clock,
         measure_depth: Callable[[], Awaitable[int | None]],
@@ -34,6 +37,7 @@ class SystemMetrics:
         self._jobs = jobs
         self._rollups = rollups
         self._workers = workers
+        self._count_executions = count_executions
         self._history_days = history_days
         self._clock = clock
         self._measure_depth = measure_depth
@@ -41,9 +45,10 @@ class SystemMetrics:
 
     async def read(self, tenant_id: str) -> dict[str, Any]:
         now = self._clock()
-        rollups, open_jobs, workers, depth, health = await asyncio.gather(
+        rollups, open_jobs, executions, workers, depth, health = await asyncio.gather(
             self._read_rollups(tenant_id, now),
             self._count_open(tenant_id),
+            self._count_executions(tenant_id, MOST_OPEN_COUNTED),
             self._workers.list_live(),
             self._measure_depth(),
             self._probe(),
@@ -56,6 +61,7 @@ class SystemMetrics:
             "pending_tasks": pending,
             "queue_length": depth,
             "tasks_per_status": {**_positive(today.get("statuses", {})), **open_jobs},
+            "executions_per_status": dict(executions),
             "workers": len(workers),
             "worker_details": [_worker(one) for one in workers],
             "api_health": {name: "up" if up else "down" for name, up in health.items()},

@@ -22,6 +22,7 @@ from app.observability.redaction import MASK, Redactor, secrets_of
 from app.settings import Settings
 
 Event = MutableMapping[str, Any]
+Tap = Callable[[Mapping[str, Any]], None]
 Renderer = Callable[[Any, str, Event], str | bytes | bytearray | Mapping[str, Any] | tuple[Any, ...]]
 
 # Libraries log URLs, commands and request bodies below WARNING. These two are worth more than that.
@@ -41,11 +42,16 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
-def configure_logging(settings: Settings, *, service: str, stream: TextIO | None = None) -> None:
-    """Send all logging of this process to ``stream`` (stdout). May be called again: the last call wins."""
+def configure_logging(
+    settings: Settings, *, service: str, stream: TextIO | None = None, tap: Tap | None = None
+) -> None:
+    """Send all logging of this process to ``stream`` (stdout). May be called again: the last call wins.
+
+    ``tap`` is given every line as it was written, redacted; it must neither wait nor log.
+    """
     output = stream or sys.stdout
     renderer = cast("Renderer", structlog.dev.ConsoleRenderer()) if output.isatty() else _render_json
-    pipeline = Pipeline(Redactor(secrets_of(settings)), renderer, service=service)
+    pipeline = Pipeline(Redactor(secrets_of(settings)), renderer, service=service, tap=tap)
     writer = LineWriter(output)
     level = logging.getLevelNamesMapping()[settings.log_level]
     structlog.configure(
@@ -78,14 +84,18 @@ def _take_over_standard_logging(handler: logging.Handler, level: int) -> None:
 class Pipeline:
     """Turns an event into one line: context and time added, exceptions told without values, everything redacted."""
 
-    def __init__(self, redactor: Redactor, renderer: Renderer, *, service: str) -> None:
+    def __init__(self, redactor: Redactor, renderer: Renderer, *, service: str, tap: Tap | None = None) -> None:
         self._redactor = redactor
         self._renderer = renderer
         self._service = service
+        self._tap = tap
 
     def __call__(self, logger: Any, level: str, event: Event) -> str:
         try:
-            return str(self._renderer(logger, level, self._line(logger.name, level, event)))
+            line = self._line(logger.name, level, event)
+            if self._tap is not None:
+                self._tap(line)
+            return str(self._renderer(logger, level, line))
         except Exception as error:  # noqa: BLE001 - a line that cannot be written must not fail the work it tells of
             return f'{{"level":"error","event":"log.failed","error_type":"{type(error).__name__}"}}'
 

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from app.observability.workflow_metrics import WorkflowMetrics
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -45,6 +47,7 @@ class Metrics:
             registry=self.registry,
         )
         self._first_tokens = FirstTokens(self.registry)
+        self.workflows = WorkflowMetrics(self.registry)
         self._bells = Counter("bells_total", "Wake-ups sent to the broker.", ["outcome"], registry=self.registry)
         self.queue_length = Gauge("queue_length", "Messages waiting in the broker.", registry=self.registry)
         self.jobs_waiting = Gauge("jobs_waiting", "Jobs that wait for a worker.", registry=self.registry)
@@ -56,6 +59,7 @@ class Metrics:
             ["provider", "model"],
             registry=self.registry,
         )
+        self.losses = Losses(self.registry)
         self._agent_types: set[str] = set()
 
     def request_answered(self, method: str, endpoint: str, status: int, seconds: float | None) -> None:
@@ -111,6 +115,18 @@ class FirstTokens:
             labels = ("other", "other")
         self._answering.add(labels)
         self._seconds.labels(*labels).observe(after.total_seconds())
+
+
+class Losses:
+    """What had to be given up for the work to go on."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.audit = Counter(
+            "audit_entries_lost_total", "Acts that could not be kept in the audit trail.", registry=registry
+        )
+        self.logs = Counter(
+            "log_entries_dropped_total", "Log entries of this process that were not shipped.", registry=registry
+        )
 
 
 class InvariantGauges:

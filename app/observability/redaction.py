@@ -143,6 +143,11 @@ class Redactor:
         return f"<{type(value).__name__}>"
 
 
+def storable(text: str) -> str:
+    """The text without what UTF-8 cannot hold, as names of files and headers may have it."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _is_suspicious(text: str) -> bool:
     lowered = text.lower()
     return any(marker in lowered for marker in _MARKERS)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from app.governance.audit.recording import Record
 from app.http.openapi import responses
 from app.http.pagination import Cursor
 from app.http.parameters import PageQuery
@@ -63,9 +64,12 @@ async def list_session_messages(
 
 
 @router.delete("/{session_id}", status_code=204, response_class=Response, responses=responses(403, 404, 422, 503))
-async def delete_session(session_id: SessionId, sessions: Sessions, principal: CurrentPrincipal) -> Response:
+async def delete_session(
+    session_id: SessionId, sessions: Sessions, principal: CurrentPrincipal, record: Record
+) -> Response:
     """Delete its messages and its memory. Its tasks stay, and no later task is told of them."""
     await sessions.delete(principal.tenant_id, session_id)
+    await record("session.deleted", {"session_id": session_id})
     return Response(status_code=204)
 
 

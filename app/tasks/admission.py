@@ -57,10 +57,11 @@ class Admission:
         """Take note of one more job; raises `TenantBacklogFull` or `BacklogFull` when there is no room for it."""
         mine = self._of_tenant(tenant_id)
         if await self._is_full(mine, tenant_id, self._most_per_tenant):
-            message = f"{self._most_per_tenant} of your tasks wait already (MAX_TENANT_BACKLOG); try again later"
+            most = self._most_per_tenant
+            message = f"{most} of your tasks and steps wait already (MAX_TENANT_BACKLOG); try again later"
             raise TenantBacklogFull(message, retry_after=RETRY_AFTER)
         if await self._is_full(self._all, None, self._most):
-            message = f"{self._most} tasks wait already (MAX_BACKLOG); try again later"
+            message = f"{self._most} tasks and steps wait already (MAX_BACKLOG); try again later"
             raise BacklogFull(message, retry_after=RETRY_AFTER)
         mine.waiting += 1
         self._all.waiting += 1

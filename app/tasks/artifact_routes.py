@@ -1,10 +1,12 @@
 """The HTTP routes of a task's artifacts."""
 
+from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
+from app.http.downloads import download
 from app.http.openapi import responses
 from app.identity.authentication import CurrentPrincipal
 from app.tasks.artifacts import ArtifactService
@@ -13,12 +15,20 @@ from app.tasks.schemas import EXAMPLE_ID, Artifact
 router = APIRouter(prefix="/v1/tasks/{task_id}/artifacts", tags=["Tasks"])
 TaskId = Annotated[str, Path(description="The id that `execute` answered.", examples=[EXAMPLE_ID])]
 Digest = Annotated[str, Path(description="The artifact's `sha256`.")]
-# An agent's file must never act in the name of this site, not even when somebody opens it in a tab.
-_INERT = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+LINK_LIFETIME = timedelta(minutes=10)
 
 
 class ArtifactListResponse(BaseModel):
     items: list[Artifact]
+    api_version: Literal["v1"] = "v1"
+
+
+class ArtifactLink(BaseModel):
+    """Whoever has the URL has the artifact."""
+
+    url: str
+    expires_in: int = Field(description="Seconds.", examples=[600])
+    sha256: str = Field(description="Of what is there, to be checked by whoever downloads it.")
     api_version: Literal["v1"] = "v1"
 
 
@@ -49,12 +59,14 @@ async def download_task_artifact(
     task_id: TaskId, sha256: Digest, service: Service, principal: CurrentPrincipal
 ) -> Response:
     """One artifact as a file. Its bytes are checked against the digest before they are sent."""
-    artifact, data = await service.get(principal.tenant_id, task_id, sha256)
-    headers = {
-        "Content-Disposition": f'attachment; filename="{artifact.name}"',
-        "Content-Security-Policy": _INERT,
-        "X-Content-Type-Options": "nosniff",
-        "ETag": f'"{sha256}"',
-        "Cache-Control": "private, max-age=31536000, immutable",
-    }
-    return Response(data, media_type=artifact.media_type, headers=headers)
+    artifact, pieces = await service.open(principal.tenant_id, task_id, sha256)
+    return download(pieces, name=artifact.name, media_type=artifact.media_type, sha256=sha256, size=artifact.size)
+
+
+@router.get("/{sha256}/link", responses=responses(404, 409, 503))
+async def link_task_artifact(
+    task_id: TaskId, sha256: Digest, service: Service, principal: CurrentPrincipal
+) -> ArtifactLink:
+    """A link that anybody can download the artifact at for ten minutes, from S3; nothing checks it on the way."""
+    url = await service.sign(principal.tenant_id, task_id, sha256, expires_in=LINK_LIFETIME)
+    return ArtifactLink(url=url, expires_in=int(LINK_LIFETIME.total_seconds()), sha256=sha256)

@@ -7,7 +7,8 @@ that is deleted can take all of its blobs with it without looking at any other.
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from app.agents.base import OutputArtifact
@@ -92,13 +93,22 @@ class ArtifactService:
         """Those of the task's result, or of the one under review, in the agent's order."""
         return artifacts_of(await self._get_task(tenant_id, task_id))
 
-    async def get(self, tenant_id: str, task_id: str, sha256: str) -> tuple[OutputArtifact, bytes]:
-        """The artifact and its bytes, which are those that were put. Raises `ArtifactNotFound` or what a store does."""
+    async def open(self, tenant_id: str, task_id: str, sha256: str) -> tuple[OutputArtifact, AsyncIterator[bytes]]:
+        """The artifact and its bytes, as `ArtifactStore.stream` has them. Raises `ArtifactNotFound`."""
+        found = await self._get(tenant_id, task_id, sha256)
+        return found, await self._store.stream(place_of(tenant_id, task_id), sha256, size=found.size)
+
+    async def sign(self, tenant_id: str, task_id: str, sha256: str, *, expires_in: timedelta) -> str:
+        """Raises `ArtifactNotFound` and `LinksNotSupported`."""
+        await self._get(tenant_id, task_id, sha256)
+        return await self._store.sign(place_of(tenant_id, task_id), sha256, expires_in=expires_in)
+
+    async def _get(self, tenant_id: str, task_id: str, sha256: str) -> OutputArtifact:
         known = await self.list_of_task(tenant_id, task_id)
         found = next((one for one in known if one.sha256 == sha256), None)
         if found is None:
             raise ArtifactNotFound(f"the task's result has no artifact {sha256[:64]!r}", task_id=task_id)
-        return found, await self._store.get(place_of(tenant_id, task_id), sha256)
+        return found
 
 
 def artifacts_of(task: Mapping[str, Any]) -> list[OutputArtifact]:

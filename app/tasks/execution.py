@@ -27,7 +27,10 @@ from app.jobs.history import count_claims
 from app.jobs.runner import Attempt
 from app.llm.search import WebSearch
 from app.tasks.artifacts import TaskArtifacts, digests_of
+from app.tasks.permitted import PermittedEffects, PermittedSearch
+from app.tasks.policy import PolicyEnforcer
 from app.tasks.runs import Run, counted_fields, counted_in
+from app.tasks.tool_policy import ToolPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class Equipment:
     checkpoints: Checkpoints
     artifacts: ArtifactStore
     toolboxes: Toolboxes
+    policy: PolicyEnforcer
 
 
 class Runs(Protocol):
@@ -72,7 +76,7 @@ class AgentExecution:
         spec = self._registry.get_agent(agent_name)
         artifacts = TaskArtifacts(self._equipment.artifacts, self._attempt, self._noted_artifacts)
         check_inputs(spec, request.inputs)
-        agent = await self._load(spec.name)
+        agent, calls = await self._load(spec.name), ToolPolicy(self._equipment.policy, self._attempt, spec.name)
         asked = replace(request, feedback=request.feedback or self._runs.feedback_on(agent_name))
         with (
             self._runs.run(agent_name, "executor") as run,
@@ -80,15 +84,15 @@ class AgentExecution:
         ):
             tools = run.meter.tools(
                 self._chat,
-                self._equipment.search,
+                PermittedSearch(self._equipment.search, calls),
                 max_sources=self._equipment.max_sources,
-                effects=self._effects(),
+                effects=PermittedEffects(self._effects(), calls),
                 checkpoints=checkpoints,
-                toolbox=self._toolbox(spec),
+                toolbox=self._toolbox(spec, calls),
             )
             public = in_public(replace(tools, artifacts=artifacts), run.live)
             work = agent.run(asked, run.recorded(public, asked, version=spec.version))
-            output = await within(spec.timeout, work)
+            output = await calls.watch(within(spec.timeout, work))
             check_texts(spec, output)
             run.output = output.raw_output
             check_output(spec, output)
@@ -140,9 +144,9 @@ class AgentExecution:
                 self._attempt.evidence.fields.update(counted_fields(key.fence, this_round))
                 self._equipment.checkpoints.remember(job.id, checkpoints)
 
-    def _toolbox(self, spec: AgentSpec) -> Toolbox:
+    def _toolbox(self, spec: AgentSpec, calls: ToolPolicy) -> Toolbox:
         call = ToolCall(self._attempt.job.tenant_id, self._attempt.job.id)
-        return self._equipment.toolboxes.open(spec, call, effects=self._effects())
+        return self._equipment.toolboxes.open(spec, call, effects=self._effects(), guard=calls)
 
 
 def result_of(output: AgentOutput) -> dict[str, Any]:

@@ -27,11 +27,14 @@ from app.replay.tape import routed
 from app.sessions.memory import SessionMemory
 from app.sessions.models import Memory, Turn
 from app.sessions.summary import summarise
+from app.tasks.approval import held_for_approval
 from app.tasks.budget import held_by_budget
 from app.tasks.clarification import clarified_text
 from app.tasks.execution import AgentExecution, Equipment
 from app.tasks.inputs import read_inputs
 from app.tasks.models import ROUTER, agent_of, is_dry_run
+from app.tasks.policy import ApprovalNeeded, note_decision
+from app.tasks.policy_facts import question_of_task
 from app.tasks.quality import QualityGate, outcome_of
 from app.tasks.retry_policy import RetryPolicies, policy_fields
 from app.tasks.review import outcome_of_review
@@ -93,6 +96,9 @@ class TaskHandler:
             if not spending.asks:
                 raise
             return held_by_budget(error.shortage, since=self._clock())
+        except ApprovalNeeded as needed:
+            note_decision(attempt, needed.note)
+            return held_for_approval(needed.approval, since=self._clock())
         finally:
             attempt.evidence.fields.update(spending.as_fields())
             # A dry run is removed by the store, which would leave its recording behind.
@@ -114,6 +120,7 @@ class TaskHandler:
             if is_dry_run(task):
                 return Finished(routing_fields(route))
             attempt.evidence.label = route.agent_name
+            request = await self._permitted(attempt, route, request)
             await attempt.enter(route.agent_name)
             await spending.enter(route.agent_name)
             with bound(agent_name=route.agent_name):
@@ -137,6 +144,14 @@ class TaskHandler:
             inputs=read_inputs(task),
             history=await (self._memory.peek(task) if is_dry_run(task) else self._memory.recall(task, condense)),
         )
+
+    async def _permitted(self, attempt: Attempt, route: Route, request: AgentRequest) -> AgentRequest:
+        """The request as the policy, or people that it asks, let it pass. Raises as `PolicyEnforcer.check`."""
+        policy = self._equipment.policy
+        if not await policy.is_asked(request.tenant_id):
+            return request
+        passed = await policy.permit(attempt, question_of_task(attempt.job, route.agent_name))
+        return request if passed.edited_input is None else replace(request, text=passed.edited_input)
 
     async def _route(
         self, attempt: Attempt, request: AgentRequest, recorder: RunRecorder, chat: Chat

@@ -16,6 +16,7 @@ HOLD = "hold"
 class HoldKind(StrEnum):
     """What a task waits for."""
 
+    APPROVAL = "approval"
     BUDGET = "budget"
     CLARIFICATION = "clarification"
     REVIEW = "review"

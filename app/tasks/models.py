@@ -25,6 +25,8 @@ CLARIFY = "clarify"
 # Dry runs are for somebody who waits, or looks in a moment.
 DRY_RUN_DEADLINE = timedelta(minutes=1)
 DRY_RUN_KEPT = timedelta(hours=1)
+# The fields of tasks and steps that say what the policy decided about them, and how they were scored for it.
+POLICY, SCORES = "policy", "scores"
 # What the last series of attempts wrote and a new one must not inherit.
 RESET_ON_RETRY: Mapping[str, Any] = {
     "result": None,
@@ -35,6 +37,8 @@ RESET_ON_RETRY: Mapping[str, Any] = {
     HOLD: None,
     REVIEW: None,
     UNDER_REVIEW: None,
+    POLICY: None,
+    SCORES: None,
 }
 
 

@@ -16,7 +16,7 @@ SAME_NAME = (
     "session_id", "input_text", "selected_agent", "agent_type", "peer_routing_reason", "routing", "created_at",
     "queued_at", "started_at", "completed_at", "updated_at", "not_before", "deadline_at", "cancel_requested_at",
     "error", "agent_runs", "attempt", "max_attempts", "priority", "metadata",
-    "budget", "retry", "request_id", "trace_id",
+    "budget", "retry", "request_id", "trace_id", "policy", "scores",
 )  # fmt: skip
 
 

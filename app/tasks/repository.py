@@ -6,7 +6,7 @@ from typing import Any
 
 from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.database.indexes import Index
-from app.http.pagination import MOST_COUNTED, Cursor
+from app.http.pagination import MOST_COUNTED, Cursor, older_than
 from app.jobs import recovery, retention
 from app.jobs.models import DRY_RUN
 from app.metrics import rollups
@@ -93,13 +93,3 @@ def _where(query: TaskQuery) -> dict[str, Any]:
 def _created_between(query: TaskQuery) -> dict[str, datetime]:
     bounds = {"$gte": query.created_after, "$lt": query.created_before}
     return {operator: bound for operator, bound in bounds.items() if bound is not None}
-
-
-def older_than(position: Cursor) -> dict[str, Any]:
-    """What comes behind this place of a list with the newest first."""
-    return {
-        "$or": [
-            {"created_at": {"$lt": position.created_at}},
-            {"created_at": position.created_at, "_id": {"$lt": position.id}},
-        ]
-    }

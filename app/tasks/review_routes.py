@@ -5,6 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.governance.audit.recording import Record
 from app.http.openapi import writing
 from app.http.parameters import IdempotencyKey
 from app.identity.authentication import CurrentPrincipal
@@ -29,8 +30,15 @@ class ReviewRequest(BaseModel):
 
 @router.post("/tasks/{task_id}/review", status_code=202, responses=writing(404, 409))
 async def review_task(
-    body: ReviewRequest, task_id: TaskId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey
+    body: ReviewRequest,
+    task_id: TaskId,
+    api: Api,
+    principal: CurrentPrincipal,
+    idempotency_key: IdempotencyKey,
+    record: Record,
 ) -> TaskResponse:
     """Accept or reject the output of a task that waits for a review."""
     answer = reviewed(body.decision, body.comment, by=principal.key_id)
-    return present_task(await api.tasks.resume(principal.tenant_id, task_id, answer, idempotency_key=idempotency_key))
+    task = await api.tasks.resume(principal.tenant_id, task_id, answer, idempotency_key=idempotency_key)
+    await record("task.reviewed", {"task_id": task_id}, {"decision": body.decision})
+    return present_task(task)

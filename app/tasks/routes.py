@@ -12,6 +12,7 @@ from app.database.documents import Document
 from app.events.live import LiveTask
 from app.events.places import Place
 from app.events.stream import EventStream, check_not_over
+from app.governance.audit.recording import Record
 from app.governance.budgets.models import Unit
 from app.http.openapi import responses, writing
 from app.http.pagination import Cursor as ListCursor
@@ -120,9 +121,11 @@ async def get_task(task_id: TaskId, api: Api, principal: CurrentPrincipal, wait:
 
 
 @router.post("/tasks/{task_id}/cancel", status_code=202, responses=writing(404, 409))
-async def cancel_task(task_id: TaskId, api: Api, principal: CurrentPrincipal) -> TaskResponse:
+async def cancel_task(task_id: TaskId, api: Api, principal: CurrentPrincipal, record: Record) -> TaskResponse:
     """Cancel a task: at once while it waits, within a second while it runs."""
-    return present_task(await api.tasks.cancel(principal.tenant_id, task_id))
+    task = await api.tasks.cancel(principal.tenant_id, task_id)
+    await record.if_others("task.cancelled", {"task_id": task_id}, owner=task["created_by"])
+    return present_task(task)
 
 
 @router.post("/tasks/{task_id}/retry", status_code=202, responses=writing(404, 409))
@@ -135,12 +138,19 @@ async def retry_task(
 
 @router.post("/tasks/{task_id}/budget", status_code=202, responses=writing(404, 409))
 async def raise_task_budget(
-    body: BudgetRaise, task_id: TaskId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey
+    body: BudgetRaise,
+    task_id: TaskId,
+    api: Api,
+    principal: CurrentPrincipal,
+    idempotency_key: IdempotencyKey,
+    record: Record,
 ) -> TaskResponse:
     """Let a task that a budget paused go on where it was, under higher limits."""
     raised = {Unit(name): limit for name, limit in body.model_dump(exclude_none=True).items()}
     answer = raised_budget(raised)
-    return present_task(await api.tasks.resume(principal.tenant_id, task_id, answer, idempotency_key=idempotency_key))
+    task = await api.tasks.resume(principal.tenant_id, task_id, answer, idempotency_key=idempotency_key)
+    await record("task.budget_raised", {"task_id": task_id}, {"limits": body.model_dump(exclude_none=True)})
+    return present_task(task)
 
 
 @router.get("/tasks/{task_id}/why", responses=responses(404, 503))

@@ -8,12 +8,14 @@ from unicodedata import category
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.agents.routing import RoutingRule
+from app.governance.scoring.schemas import WorkScores
 from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
 from app.jobs.models import DEFAULT_PRIORITY, Reason, Status
 from app.setting_evaluation import EvaluationRequest
 from app.tasks.evaluation_schemas import Evaluation, Review
 from app.tasks.inputs import check_bounds
+from app.tasks.policy_schemas import PolicyNote
 
 MOST_METADATA_BYTES = 4096
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$")]
@@ -319,6 +321,10 @@ class TaskResponse(BaseModel):
     input: dict[str, Any] = Field({}, description="The typed input as it was handed in.")
     budget: BudgetRequest | None
     hold: Hold | None = Field(None, description="What the task waits for while it is `awaiting_approval`.")
+    policy: PolicyNote | None = Field(None, description="Null where there is no policy.")
+    scores: WorkScores | None = Field(
+        None, description="Made before the agent began; null where no policy asked for it."
+    )
     retry: RetryPolicyInForce | None
     request_id: str | None
     trace_id: str | None

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from app.contracts import object_schema_of, violations, with_defaults
 from app.errors import Invalid
 from app.llm.errors import AgentOutputInvalid
-from app.workflows.language.contracts import object_schema_of, violations, with_defaults
 from app.workflows.language.models import Step, Workflow
 from app.workflows.planner import End
 from app.workflows.view import Ended, Fault

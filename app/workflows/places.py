@@ -47,6 +47,12 @@ def cases_of(execute: Execute) -> list[str | None]:
     return [_case_of(outer, inner) for outer, inner in passed if outer.switch is not None]
 
 
+def enclosing(path: str) -> Iterator[str]:
+    """The paths that this one is inside of, the outermost first, and itself."""
+    yield from (path[:place] for place, character in enumerate(path) if character in ".[")
+    yield path
+
+
 def scopes_of(plan: Plan, node: Node) -> tuple[Plan, list[Scope]]:
     """What a step holds, and the plan that this is of."""
     if node.step.workflow is not None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from app.clock import to_iso
-from app.workflows.chain import BEGINNING, Event, chained, follows
+from app.hash_chain import BEGINNING, Event, chained, follows
 from app.workflows.costs import added
 
 VERSION = 1

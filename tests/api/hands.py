@@ -27,7 +27,7 @@ class Hands:
     api: Api
     workers: list[Execution]
     tenant_id: str = "default"
-    _busy: set["asyncio.Task[None]"] = field(default_factory=set)
+    _busy: set["asyncio.Task[object]"] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for number, worker in enumerate(self.workers):

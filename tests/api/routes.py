@@ -15,16 +15,28 @@ _PARAMETER = re.compile(r"\{([a-z_0-9]+)(?::[a-z]+)?\}")
 # Bodies of those routes that need one to get as far as looking for their object.
 BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/agent/execute"): {"task": "Write a short post."},
+    ("POST", "/v1/approvals/{approval_id}/decisions"): {"decision": "approve"},
+    ("POST", "/v1/approvals/{approval_id}/delegate"): {"to": "a-key"},
+    ("POST", "/v1/approvals/{approval_id}/links"): {"decision": "approve"},
+    ("POST", "/v1/evaluations"): {"task": "Write a short post."},
     ("POST", "/v1/executions/{execution_id}/signal"): {"event": "paid"},
+    ("POST", "/v1/logs"): [{"at": "2026-11-21T10:00:00Z", "level": "info", "message": "it began"}],
     ("POST", "/v1/tasks/{task_id}/clarify"): {"text": "I mean the post."},
     ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"): {"happened": True},
     ("POST", "/v1/tasks/{task_id}/review"): {"decision": "accept"},
     ("POST", "/v1/workflows"): A_WORKFLOW,
     ("POST", "/v1/workflows/validate"): A_WORKFLOW,
+    ("POST", "/v1/policies/decide"): {"kind": "task"},
+    ("POST", "/v1/policies/dry-run"): {"policy": "version: 1"},
+    ("POST", "/v1/policies/validate"): {"version": 1},
     ("PUT", "/v1/budgets/{scope}/{owner}"): {"day": {"tokens": 1000}},
+    ("PUT", "/v1/policies/current"): {"version": 1},
 }
 
 QUERIES: Mapping[tuple[str, str], str] = {("POST", "/v1/executions/{execution_id}/fork"): "?from=say"}
+
+# Those that take no request without one.
+VERSIONED = frozenset({"/v1/approvals/{approval_id}/decisions", "/v1/approvals/{approval_id}/delegate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,10 @@ class Call:
     def body(self) -> Any:
         return BODIES.get((self.method, self.template), {} if self.method in {"POST", "PUT", "PATCH"} else None)
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"If-Match": "*"} if self.template in VERSIONED else {}
+
     def path(self, values: Mapping[str, str]) -> str:
         """Fails for a parameter nobody gave a value: whoever adds one must say what another tenant's is."""
         query = QUERIES.get((self.method, self.template), "")
@@ -51,6 +67,9 @@ def values_of(task_id: str, execution_id: str = NOBODY) -> dict[str, str]:
     return {
         "task_id": task_id,
         "execution_id": execution_id,
+        "approval_id": NOBODY,
+        "token": "forged",
+        "digest": "sha256:none",
         "path": "say",
         "session_id": A_SESSION,
         "workflow": str(A_WORKFLOW["name"]),

@@ -23,8 +23,63 @@ CODES = {
     "owner": "BUDGET_NOT_FOUND",
     "workflow": "WORKFLOW_NOT_FOUND",
     "execution_id": "EXECUTION_NOT_FOUND",
+    "approval_id": "APPROVAL_NOT_FOUND",
+    "digest": "POLICY_NOT_FOUND",
 }
+# Agents are nobody's: every tenant sees those of the deployment. A link's token says itself whose it is.
+OF_NO_TENANT = frozenset({"agent_name", "token"})
 STEERING = ("cancel", "pause", "resume", "retry", "fork", "signal")
+# Whoever takes one of these away breaks a client.
+CONTRACT = frozenset(
+    {
+        ("POST", "/v1/agent/execute"),
+        ("GET", "/v1/tasks"),
+        ("GET", "/v1/tasks/{task_id}"),
+        ("GET", "/v1/tasks/{task_id}/events"),
+        ("POST", "/v1/tasks/{task_id}/events/token"),
+        ("POST", "/v1/tasks/{task_id}/cancel"),
+        ("POST", "/v1/tasks/{task_id}/retry"),
+        ("GET", "/v1/tasks/{task_id}/why"),
+        ("GET", "/v1/tasks/{task_id}/artifacts"),
+        ("GET", "/v1/tasks/{task_id}/artifacts/{sha256}"),
+        ("GET", "/v1/tasks/{task_id}/artifacts/{sha256}/link"),
+        ("POST", "/v1/evaluations"),
+        ("GET", "/v1/tasks/{task_id}/effects"),
+        ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"),
+        ("GET", "/v1/agents"),
+        ("GET", "/v1/agents/{agent_name}"),
+        ("GET", "/v1/sessions"),
+        ("GET", "/v1/sessions/{session_id}"),
+        ("DELETE", "/v1/sessions/{session_id}"),
+        ("GET", "/v1/sessions/{session_id}/messages"),
+        ("GET", "/v1/sessions/{session_id}/tasks"),
+        ("GET", "/v1/dead-letters"),
+        ("POST", "/v1/dead-letters/redrive"),
+        ("GET", "/v1/dead-letters/{task_id}"),
+        ("POST", "/v1/dead-letters/{task_id}/redrive"),
+        ("GET", "/v1/audit"),
+        ("GET", "/v1/audit/head"),
+        ("GET", "/v1/audit/export"),
+        ("POST", "/v1/logs"),
+        ("GET", "/v1/logs"),
+        ("GET", "/v1/budgets"),
+        ("GET", "/v1/budgets/{scope}/{owner}"),
+        ("PUT", "/v1/budgets/{scope}/{owner}"),
+        ("DELETE", "/v1/budgets/{scope}/{owner}"),
+        ("POST", "/v1/tasks/{task_id}/budget"),
+        ("GET", "/v1/usage"),
+        ("GET", "/v1/system/metrics"),
+        ("GET", "/metrics"),
+        ("GET", "/health"),
+        ("GET", "/v1/approvals"),
+        ("GET", "/v1/approvals/{approval_id}"),
+        ("POST", "/v1/approvals/{approval_id}/decisions"),
+        ("POST", "/v1/approvals/{approval_id}/delegate"),
+        ("POST", "/v1/approvals/{approval_id}/links"),
+        ("GET", "/v1/approvals/links/{token}"),
+        ("POST", "/v1/approvals/links/{token}"),
+    }
+)
 
 
 @pytest.fixture
@@ -34,7 +89,7 @@ async def locked(start_api: StartApi) -> AsyncIterator[Api]:
 
 
 async def send(api: Api, call: Call, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    return await api.client.request(call.method, path, json=call.body, headers=headers)
+    return await api.client.request(call.method, path, json=call.body, headers={**call.headers, **(headers or {})})
 
 
 async def executed(api: Api) -> str:
@@ -53,39 +108,19 @@ def test_the_walk_finds_the_routes() -> None:
 async def test_the_walk_covers_every_route_of_the_contract(locked: Api) -> None:
     found = {(call.method, call.template) for call in calls_of(locked.app)}
 
+    assert found >= CONTRACT
+
+
+async def test_the_walk_covers_the_routes_of_policies(locked: Api) -> None:
+    found = {(call.method, call.template) for call in calls_of(locked.app)}
+
     assert {
-        ("POST", "/v1/agent/execute"),
-        ("GET", "/v1/tasks"),
-        ("GET", "/v1/tasks/{task_id}"),
-        ("GET", "/v1/tasks/{task_id}/events"),
-        ("POST", "/v1/tasks/{task_id}/events/token"),
-        ("POST", "/v1/tasks/{task_id}/cancel"),
-        ("POST", "/v1/tasks/{task_id}/retry"),
-        ("GET", "/v1/tasks/{task_id}/why"),
-        ("GET", "/v1/tasks/{task_id}/artifacts"),
-        ("GET", "/v1/tasks/{task_id}/artifacts/{sha256}"),
-        ("GET", "/v1/tasks/{task_id}/effects"),
-        ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"),
-        ("GET", "/v1/agents"),
-        ("GET", "/v1/agents/{agent_name}"),
-        ("GET", "/v1/sessions"),
-        ("GET", "/v1/sessions/{session_id}"),
-        ("DELETE", "/v1/sessions/{session_id}"),
-        ("GET", "/v1/sessions/{session_id}/messages"),
-        ("GET", "/v1/sessions/{session_id}/tasks"),
-        ("GET", "/v1/dead-letters"),
-        ("POST", "/v1/dead-letters/redrive"),
-        ("GET", "/v1/dead-letters/{task_id}"),
-        ("POST", "/v1/dead-letters/{task_id}/redrive"),
-        ("GET", "/v1/budgets"),
-        ("GET", "/v1/budgets/{scope}/{owner}"),
-        ("PUT", "/v1/budgets/{scope}/{owner}"),
-        ("DELETE", "/v1/budgets/{scope}/{owner}"),
-        ("POST", "/v1/tasks/{task_id}/budget"),
-        ("GET", "/v1/usage"),
-        ("GET", "/v1/system/metrics"),
-        ("GET", "/metrics"),
-        ("GET", "/health"),
+        ("GET", "/v1/policies/current"),
+        ("PUT", "/v1/policies/current"),
+        ("DELETE", "/v1/policies/current"),
+        ("GET", "/v1/policies/versions/{digest}"),
+        ("POST", "/v1/policies/decide"),
+        ("POST", "/v1/policies/dry-run"),
     } <= found
 
 
@@ -112,6 +147,9 @@ async def test_the_walk_covers_the_routes_of_workflows(locked: Api) -> None:
         ("POST", "/v1/executions/{execution_id}/events/token"),
         ("GET", "/v1/executions/{execution_id}/why"),
         ("GET", "/v1/executions/{execution_id}/receipt"),
+        ("GET", "/v1/executions/{execution_id}/artifacts"),
+        ("GET", "/v1/executions/{execution_id}/artifacts/{sha256}"),
+        ("GET", "/v1/executions/{execution_id}/artifacts/{sha256}/link"),
         *(("POST", f"/v1/executions/{{execution_id}}/{verb}") for verb in STEERING),
     } <= found
 
@@ -132,8 +170,7 @@ async def test_every_route_that_is_not_public_needs_a_key(locked: Api) -> None:
 async def test_every_route_that_takes_an_id_hides_another_tenants_object(locked: Api) -> None:
     task_id = await locked.submit(headers=RED, session_id=A_SESSION)
     values = values_of(task_id, await executed(locked))
-    # Agents are nobody's: every tenant sees those of the deployment.
-    walked = [call for call in calls_of(locked.app) if call.parameters and "agent_name" not in call.parameters]
+    walked = [call for call in calls_of(locked.app) if call.parameters and not OF_NO_TENANT & set(call.parameters)]
 
     for call in walked:
         response = await send(locked, call, call.path(values), RIVAL)
@@ -181,15 +218,20 @@ async def test_a_viewer_may_read_everything_and_change_nothing(locked: Api) -> N
     task_id, dead_id = await locked.submit(headers=RED, session_id=A_SESSION), await locked.submit(headers=RED)
     await locked.hand().fail(dead_id)
     await locked.client.put("/v1/budgets/tenant/red", json={"day": {"tokens": 10}}, headers=BOSS)
+    await locked.client.put("/v1/policies/current", json={"version": 1}, headers=BOSS)
     execution_id = await executed(locked)
 
     for call in calls_of(locked.app):
         response = None
-        if call.method == "GET" and not call.template.endswith("/events"):
+        if "token" in call.parameters:
+            continue
+        if call.template.startswith("/v1/audit"):
+            problem_of(await send(locked, call, call.path({}), WATCHER), 403, "FORBIDDEN")
+        elif call.method == "GET" and not call.template.endswith("/events"):
             shown = dead_id if call.template.startswith("/v1/dead-letters/") else task_id
             response = await send(locked, call, call.path(values_of(shown, execution_id)), WATCHER)
             # What is in the queue has made nothing yet, and its viewer is told so.
-            status = 404 if {"sha256", "path"} & set(call.parameters) else 200
+            status = 404 if {"sha256", "path", "approval_id", "digest"} & set(call.parameters) else 200
             assert response.status_code == (409 if call.template.endswith("/receipt") else status), (
                 call,
                 response.text,

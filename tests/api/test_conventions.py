@@ -22,7 +22,8 @@ async def test_an_unknown_path_is_a_problem(api: Api, path: str) -> None:
 
 
 async def test_a_method_a_path_does_not_know_is_a_problem_that_lists_those_it_knows(api: Api) -> None:
-    for call in calls_of(api.app):
+    # Behind a link nobody gets to who has none.
+    for call in (one for one in calls_of(api.app) if "token" not in one.parameters):
         path = call.path(values_of(NOBODY))
         response = await api.client.request("PATCH", path)
         problem_of(response, 405, "METHOD_NOT_ALLOWED")

@@ -74,3 +74,28 @@ async def test_two_workers_with_few_slots_share_a_fan_out_and_keep_its_order(
         assert await hands.outputs(execution) == {"said": words}
         steps = await hands.steps(execution.id)
         assert [steps[f"each[{number}]"]["attempt"] for number in range(60)] == [1] * 60
+
+
+KEEPING = """
+version: 1
+name: keeping
+steps:
+  write:
+    agent: EchoAgent
+    with: {task: hello}
+    output: {raw_output: {type: string}}
+    artifacts: {first: "${{ [steps.write.output.raw_output][5] }}"}
+  after:
+    needs: [write]
+    agent: EchoAgent
+    with: {task: never}
+"""
+
+
+async def test_a_step_whose_artifacts_cannot_be_computed_has_failed_for_whoever_reads_it(hands: Hands) -> None:
+    execution = await hands.run(KEEPING)
+
+    assert execution.status == "failed"
+    assert execution.document["fault"]["path"] == "write"
+    steps = await hands.steps(execution.id)
+    assert {path: step["end"] for path, step in steps.items()} == {"write": "failed", "after": "blocked"}

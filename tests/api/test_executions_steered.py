@@ -46,8 +46,12 @@ steps:
 outputs:
   amount: "${{ steps.paid.output.data.amount }}"
 """
-KEYS = "key-of-ann:red:member,key-of-bob:red:member,key-to-watch:red:viewer,key-of-eve:blue:member"
-ANN, BOB, WATCHER, EVE = ({"X-API-Key": key} for key in ("key-of-ann", "key-of-bob", "key-to-watch", "key-of-eve"))
+KEYS = (
+    "key-of-dan:red:member,key-of-ann:red:member,key-of-bob:red:member,key-to-watch:red:viewer,key-of-eve:blue:member"
+)
+DAN, ANN, BOB, WATCHER, EVE = (
+    {"X-API-Key": key} for key in ("key-of-dan", "key-of-ann", "key-of-bob", "key-to-watch", "key-of-eve")
+)
 
 
 @pytest.fixture
@@ -141,12 +145,12 @@ async def test_what_does_not_wait_for_an_approval_takes_none(hands: Hands) -> No
 
 @pytest.fixture
 async def shared(start_api: StartApi) -> AsyncIterator[Hands]:
-    """With keys of two tenants."""
+    """With keys of two tenants; Dan starts what others approve."""
     async with start_api(
         api_keys=KEYS, openai_api_key="unused", openai_base_url="http://127.0.0.1:9/v1", web_search_provider="none"
     ) as api:
         worker = await build_execution(api.settings)
-        api.client.headers.update(ANN)
+        api.client.headers.update(DAN)
         hands = Hands(api, [worker], tenant_id="red")
         yield hands
         await hands.rest()
@@ -156,13 +160,15 @@ async def shared(start_api: StartApi) -> AsyncIterator[Hands]:
 async def test_a_quorum_is_reached_by_different_keys(shared: Hands) -> None:
     execution_id = await waiting(shared, QUORUM)
 
-    first = await acted(shared.api, execution_id, "steps/check/approve")
-    again = await act(shared.api, execution_id, "steps/check/approve")
+    own = await act(shared.api, execution_id, "steps/check/approve")
+    first = await acted(shared.api, execution_id, "steps/check/approve", headers=ANN)
+    again = await act(shared.api, execution_id, "steps/check/approve", headers=ANN)
     why = await read(shared.api, execution_id, "/why")
     second = await acted(shared.api, execution_id, "steps/check/approve", headers=BOB)
     execution = await shared.go_on(execution_id)
 
     assert (first["status"], second["status"]) == ("awaiting_approval", "succeeded")
+    assert "asked for it" in problem_of(own, 403, "FORBIDDEN")["detail"]
     problem_of(again, 409, "ALREADY_VOTED")
     assert "1 of 2 have approved" in why["explanation"]
     votes = (await read(shared.api, execution_id, "/steps/check"))["votes"]
@@ -173,7 +179,7 @@ async def test_a_quorum_is_reached_by_different_keys(shared: Hands) -> None:
 async def test_only_approvers_approve_and_only_their_tenant_sees_the_execution(shared: Hands) -> None:
     execution_id = await waiting(shared, QUORUM.replace("[member, admin]", "[finance, legal]"))
 
-    refused = problem_of(await act(shared.api, execution_id, "steps/check/approve"), 403, "FORBIDDEN")
+    refused = problem_of(await act(shared.api, execution_id, "steps/check/approve", headers=ANN), 403, "FORBIDDEN")
     watching = await act(shared.api, execution_id, "steps/check/approve", headers=WATCHER)
     stranger = await act(shared.api, execution_id, "steps/check/approve", headers=EVE)
 
@@ -185,7 +191,7 @@ async def test_only_approvers_approve_and_only_their_tenant_sees_the_execution(s
 
 async def test_a_token_opens_the_events_of_one_execution(shared: Hands) -> None:
     execution_id, other = await waiting(shared, QUORUM), await waiting(shared, QUORUM)
-    await acted(shared.api, execution_id, "steps/check/reject")
+    await acted(shared.api, execution_id, "steps/check/reject", headers=ANN)
     await shared.go_on(execution_id)
 
     answer = await shared.api.post(f"/v1/executions/{execution_id}/events/token")

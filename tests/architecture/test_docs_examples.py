@@ -53,6 +53,8 @@ def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _body_problems(body: Any, schema: dict[str, Any]) -> list[str]:
+    if schema.get("type") == "array":
+        return [problem for entry in body for problem in _body_problems(entry, _resolved(schema["items"]))]
     properties = schema["properties"]
     return [
         *(f"{name} is missing" for name in schema.get("required", []) if name not in body),

@@ -68,7 +68,7 @@ def _say(line: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure against plain Celery.")
-    parser.add_argument("--quick", action="store_true", help="one smaller round, under 80 seconds")
+    parser.add_argument("--quick", action="store_true", help="one smaller round, under 110 seconds")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     return parser.parse_args()
 

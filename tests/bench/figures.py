@@ -76,6 +76,7 @@ WIDE_STATEMENTS = Row("statements in these per step", "")
 API_READY = Row("API ready after its start", "s", 3)
 WORKER_READY = Row("worker ready after its start", "s")
 PLANNER_TARGET = 50.0
+POLICY_TARGET = 100.0
 IDLE = "idle CPU: "
 IDLE_TARGET = 1.0
 ELSEWHERE = Row("cores used by other programs during the no-op runs", "cores")
@@ -85,6 +86,10 @@ OURS, PLAIN, NO_RESULTS = "ours", "plain", "no_results"
 
 def idle_row(process: str) -> Row:
     return Row(f"{IDLE}{process}", "%", IDLE_TARGET)
+
+
+def policy_row(rules: int) -> Row:
+    return Row(f"policy: CPU per decision by {rules} rules", "us", POLICY_TARGET)
 
 
 def planner_row(steps: int) -> Row:

@@ -12,6 +12,7 @@ from tests.bench.figures import NO_RESULTS, PLAIN, Notebook
 from tests.bench.plain_celery import PlainCelery
 from tests.bench.plan import Sizes
 from tests.bench.planner import microseconds_per_step
+from tests.bench.policies import microseconds_per_decision
 from tests.bench.process import BenchFailed
 from tests.bench.stack import WORKER, Stack, TaskStore
 from tests.bench.streams import Streams
@@ -24,6 +25,7 @@ NAP_SECONDS = 2.0
 WARM_UP = 50
 CLIENT = "client"
 WORKFLOW_STEPS = (10, 1_000, 10_000)
+POLICY_RULES = (10, 100)
 
 
 class Bench:
@@ -37,6 +39,8 @@ class Bench:
     def run(self, say: Callable[[str], None]) -> None:
         say("planner")
         self._measure_planner()
+        say("policy")
+        self._measure_policy()
         say("start: broker, store, simulator, API")
         self._stack.start(BROKER, STORE, SIMULATOR)
         self.notes.note(rows.API_READY, self._stack.start(API))
@@ -74,6 +78,11 @@ class Bench:
         for _ in range(self._sizes.rounds):
             for steps in WORKFLOW_STEPS:
                 self.notes.note(rows.planner_row(steps), microseconds_per_step(steps))
+
+    def _measure_policy(self) -> None:
+        for _ in range(self._sizes.rounds):
+            for rules in POLICY_RULES:
+                self.notes.note(rows.policy_row(rules), microseconds_per_decision(rules))
 
     def _measure_accepting(self) -> None:
         self._execute(WARM_UP)

@@ -1,4 +1,4 @@
-"""Compares what clients were told of executions with what workers did and what the store holds: pure, from plain values.
+"""Compares what clients were told of executions with what workers did and what the store holds. Pure.
 
 To the promises about every job (`tests.chaos.checker`), of executions and of their steps alike, these are added:
 
@@ -29,16 +29,6 @@ class ExecutionRecord:
     jobs: Record
     executions: Mapping[str, Json]
     steps: Mapping[str, Json]
-
-    def steps_of(self, execution_id: str) -> list[Json]:
-        return self._by_execution.get(execution_id, [])
-
-    @property
-    def _by_execution(self) -> dict[str, list[Json]]:
-        found: dict[str, list[Json]] = defaultdict(list)
-        for step in self.steps.values():
-            found[step["execution_id"]].append(step)
-        return found
 
 
 def execution_violations(record: ExecutionRecord, *, spare: int, recovery: float | None = None) -> list[str]:

@@ -1,6 +1,4 @@
-"""At the end of a scenario about executions: collects what is known of them, and fails with everything that is wrong."""
-
-from pymongo import MongoClient
+"""At the end of a scenario about executions: collects what is known of them, and fails with all that is wrong."""
 
 from app.workflows.executions.models import EXECUTIONS, STEPS
 from tests.chaos.checker import Kill, Record, recovery_times
@@ -8,26 +6,20 @@ from tests.chaos.execution_checker import ExecutionRecord, Json, execution_viola
 from tests.chaos.measurements import KILL_TO_RESUMED
 from tests.chaos.verdict import Verdict
 from tests.chaos.workflows import Executions
-from tests.chaos.world import DATABASE, World
-
-
-def stored(world: World, collection: str, where: Json) -> dict[str, Json]:
-    """Documents of the store, by id."""
-    with MongoClient[Json](world.store.mongo_uri, tz_aware=True) as client:
-        return {one["_id"]: one for one in client[DATABASE][collection].find(where)}
+from tests.chaos.world import World
 
 
 def steps_of(world: World, execution_id: str) -> dict[str, Json]:
     """Of the newest series that has them, by path."""
-    found = stored(world, STEPS, {"execution_id": execution_id}).values()
+    found = world.documents_of(STEPS, {"execution_id": execution_id}).values()
     return {one["path"]: whole(one) for one in sorted(found, key=lambda one: int(one["series"]))}
 
 
 def collect(world: World, executions: Executions) -> ExecutionRecord:
     """Everything about what this client was told to be accepted."""
     accepted = executions.accepted
-    documents = stored(world, EXECUTIONS, {"_id": {"$in": accepted}})
-    steps = stored(world, STEPS, {"execution_id": {"$in": accepted}})
+    documents = world.documents_of(EXECUTIONS, {"_id": {"$in": accepted}})
+    steps = world.documents_of(STEPS, {"execution_id": {"$in": accepted}})
     found = {step_id: whole(step) for step_id, step in steps.items()}
     jobs = Record(
         answers=[one for one in executions.client.answers if one.is_acceptance and one.work_id in set(accepted)],

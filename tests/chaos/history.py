@@ -22,8 +22,8 @@ class Event:
 
     Of the handler: ``start``, ``tick``, ``effect``, ``sent``, ``end``, ``cancelled``, ``failed``. Of the store:
     ``claimed``, ``claim_refused``, ``saved``, ``settled``, ``write_refused`` (a late write, by an attempt that had
-    lost its lease), ``driving`` (an execution of a workflow, which this process took up). Of the worker: ``sweeps``, when the upkeep becomes its own. The ``detail`` of a claim is its
-    lateness in seconds.
+    lost its lease). Of the worker: ``sweeps``, when the upkeep becomes its own, and ``driving``, when it takes up an
+    execution of a workflow. The ``detail`` of a claim is its lateness in seconds.
     """
 
     kind: str

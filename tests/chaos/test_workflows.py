@@ -5,12 +5,15 @@ import pytest
 from tests.chaos.client import ChaosClient
 from tests.chaos.execution_verdict import check_executions
 from tests.chaos.verdict import Verdict
-from tests.chaos.work import effect, sleep
+from tests.chaos.work import effect, sleep, tick
 from tests.chaos.workflows import Executions, Json, answer_of, does, fan_out, workflow
 from tests.chaos.world import World
+from tests.processes import until
 
 LEASE = 2.0
 SLACK = 2.0
+# Of a step whose worker was lost.
+BACKOFF = 1.0
 GO = {"event": "go", "data": 1}
 ITEMS = 6
 
@@ -27,7 +30,7 @@ def mixed() -> Json:
         "first": does(effect("first"), answer="a"),
         **fan["steps"],
         "count": {"transform": {"number": "${{ size(steps.each.output) }}"}, "needs": ["each"]},
-        "never": does(effect("never"), needs=["count"], **{"if": "steps.count.output.number == 0"}),
+        "never": {**does(effect("never"), needs=["count"]), "if": "steps.count.output.number == 0"},
         "asked": {"wait": {"event": "go"}, "needs": ["count"]},
         "last": does(effect("last"), answer=answer_of("first") + "b", needs=["asked"]),
     }
@@ -72,10 +75,35 @@ def test_wherever_the_driving_worker_dies_the_execution_goes_on(
         assert executions.steer(execution_id, "signal", GO).status == 202
 
     assert worker.wait() < 0
-    world.revive()
+    world.mend()
     if death not in DEATHS_AFTER_THE_EVENT:
         assert executions.steer(execution_id, "signal", GO).status == 202
     execution = executions.final(execution_id)
 
     assert (execution["status"], execution["outputs"]) == ("completed", {"said": "ab", "number": ITEMS})
     check_executions(verdict, world, executions, spare=1)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("killed", [1, 2])
+def test_steps_and_driving_go_on_soon_after_their_workers_were_killed(
+    killed: int, world: World, executions: Executions, verdict: Verdict
+) -> None:
+    name = executions.store(fan_out("interrupted", 40, tick(4)))
+    begun = [executions.try_begin(name).work_id for _ in range(4)]
+    until(lambda: len(running(world, begun)) == 160, "all run")
+
+    for part in world.workers[:killed]:
+        part.kill()
+    if killed == len(world.workers):
+        world.mend()
+    ended = executions.all_final()
+
+    assert [one["outputs"] for one in ended] == 4 * [{"said": [str(number) for number in range(40)]}]
+    # Nobody can begin again before somebody is there.
+    check_executions(verdict, world, executions, spare=1, recovery=LEASE + BACKOFF + SLACK if killed == 1 else None)
+
+
+def running(world: World, begun: list[str]) -> set[str]:
+    wanted = world.documents_of("steps", {"execution_id": {"$in": begun}})
+    return {one.task_id for one in world.events(*wanted, kind="start")} if wanted else set()

@@ -1,13 +1,15 @@
 """Workflows for the chaos agent, written as documents, and what clients do with their executions."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.chaos.client import EXECUTE, FINAL, Answer, ChaosClient
+from tests.chaos.client import EXECUTE, FINAL, PAUSE, Answer, ChaosClient
 from tests.chaos.work import AGENT, Step, Work
-from tests.processes import until
+from tests.processes import NotInTime, until
 
 Json = dict[str, Any]
+SAID = "${{ steps.each.output.map(one, one.summary) }}"
 ANSWER = {"summary": {"type": "string"}}
 
 
@@ -35,7 +37,7 @@ def chain(name: str, number: int, *work: Step) -> Json:
 
 
 def fan_out(name: str, number: int, *work: Step, **modifiers: Any) -> Json:
-    """One step for each number below ``number``, and a join of their answers, in the order of the numbers."""
+    """One step for each number below ``number``, and their answers, in the order of the numbers."""
     each = {
         "for_each": "${{ inputs.items }}",
         "as": "number",
@@ -43,8 +45,7 @@ def fan_out(name: str, number: int, *work: Step, **modifiers: Any) -> Json:
         **does(*work, answer="${{ number }}"),
     }
     spread = {"type": "array", "items": {"type": "integer"}, "default": list(range(number))}
-    joined = "${{ steps.each.output.map(one, one.summary) }}"
-    return workflow(name, {"each": each}, inputs={"items": spread}, outputs={"said": joined})
+    return workflow(name, {"each": each}, inputs={"items": spread}, outputs={"said": SAID})
 
 
 class Executions:
@@ -73,6 +74,10 @@ class Executions:
         assert answer.status == 202, answer
         return str(answer.body["execution_id"])
 
+    def begin_stubbornly(self, name: str, *, key: str, patience: float = 150.0) -> str:
+        """As a good client does it: the same key again until there is an answer."""
+        return _stubbornly(lambda: self.try_begin(name, key=key), patience=patience).work_id
+
     def read(self, execution_id: str) -> Json:
         found = self.client.get(f"/v1/executions/{execution_id}")
         assert found is not None, f"no answer about {execution_id}"
@@ -84,17 +89,41 @@ class Executions:
         return found["status"] if found else None
 
     def in_status(self, execution_id: str, *statuses: str, patience: float = 20.0) -> Json:
-        what = f"{execution_id} is {' or '.join(statuses)}"
-        until(lambda: self.status(execution_id) in statuses, what, patience=patience)
+        def look() -> bool:
+            time.sleep(PAUSE)
+            return self.status(execution_id) in statuses
+
+        until(look, f"{execution_id} is {' or '.join(statuses)}", patience=patience)
         return self.read(execution_id)
 
     def final(self, execution_id: str, *, patience: float = 30.0) -> Json:
         return self.in_status(execution_id, *sorted(FINAL), patience=patience)
 
-    def steer(self, execution_id: str, verb: str, body: Any = None) -> Answer:
+    def all_final(self, *, patience: float = 60.0) -> list[Json]:
+        """Every accepted execution, once all have ended."""
+        ends_at = time.monotonic() + patience
+        return [self.final(one, patience=max(ends_at - time.monotonic(), 1.0)) for one in self.accepted]
+
+    def steer(self, execution_id: str, verb: str, body: Any = None, *, key: str | None = None) -> Answer:
         """`cancel`, `pause`, `resume`, `signal`, `steps/PATH/approve` …"""
-        return self.client.post(f"/v1/executions/{execution_id}/{verb}", body)
+        return self.client.post(f"/v1/executions/{execution_id}/{verb}", body, key=key)
+
+    def steer_stubbornly(
+        self, execution_id: str, verb: str, body: Any = None, *, key: str, patience: float = 150.0
+    ) -> Answer:
+        return _stubbornly(lambda: self.steer(execution_id, verb, body, key=key), patience=patience)
 
     def steps(self, execution_id: str, *, status: str = "", number: int = 100) -> Sequence[Json]:
         found = self.client.get(f"/v1/executions/{execution_id}/steps?status={status}&page_size={number}")
         return found["items"] if found else []
+
+
+def _stubbornly(ask: Callable[[], Answer], *, patience: float) -> Answer:
+    ends_at = time.monotonic() + patience
+    while time.monotonic() < ends_at:
+        answer = ask()
+        if answer.status == 202:
+            return answer
+        assert answer.is_unknown or answer.status == 429, answer
+        time.sleep(PAUSE)
+    raise NotInTime(f"not accepted within {patience:g} s")

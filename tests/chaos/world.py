@@ -235,8 +235,11 @@ class World:
 
     def documents(self, *task_ids: str) -> dict[str, Json]:
         """The tasks as the store holds them, by id."""
+        return self.documents_of("tasks", {"_id": {"$in": list(task_ids)}})
+
+    def documents_of(self, collection: str, where: Json) -> dict[str, Json]:
         with MongoClient[Json](self.store.mongo_uri, tz_aware=True) as client:
-            return {one["_id"]: one for one in client[DATABASE]["tasks"].find({"_id": {"$in": list(task_ids)}})}
+            return {one["_id"]: one for one in client[DATABASE][collection].find(where)}
 
     def verify(self) -> None:
         """What an operator would ask: `orchestrate verify` finds no promise broken."""

@@ -43,6 +43,12 @@ CHECKS = {
     "uncounted_job",
     "stranded_permit",
     "wrong_history",
+    "step_outlives_execution",
+    "step_without_execution",
+    "stuck_execution",
+    "unheard_step",
+    "cost_not_finite",
+    "approval_unattended",
 }
 
 
@@ -69,6 +75,15 @@ class System:
     async def end(self, job_id: str = "job-1") -> None:
         await self.jobs.settle(await self.claim(job_id), Finished(), Evidence())
         await self.break_job(job_id, uncounted=False)
+
+    async def a_home(self) -> dict[str, str]:
+        """What a step says of its execution, which has ended."""
+        executions = JobStore(Documents(self.database["executions"]), clock=self.clock, redispatch=REDISPATCH)
+        await executions.enqueue(a_new_job("home"))
+        claimed = await executions.claim("home", worker="w1")
+        assert claimed is not None
+        await executions.settle(claimed, Finished(), Evidence())
+        return {"execution_id": "home", "path": "say"}
 
     async def break_job(self, job_id: str = "job-1", **fields: Any) -> None:
         await self.database["tasks"].update_one({"_id": job_id}, {"$set": fields})
@@ -345,7 +360,7 @@ async def test_a_permit_that_nobody_who_runs_stands_behind_is_found_once_a_healt
 )
 async def test_a_broken_promise_is_found_in_every_collection_of_jobs(system: System, kind: str, id_name: str) -> None:
     store = JobStore(Documents(system.database[kind]), clock=system.clock, redispatch=REDISPATCH)
-    await store.enqueue(a_new_job())
+    await store.enqueue(a_new_job(fields=await system.a_home()))
     await system.database[kind].update_one({"_id": "job-1"}, {"$set": {"status": "processing"}})
 
     found = {one.name: one.offenders for one in (await system.verify()).findings if not one.ok}
@@ -361,7 +376,7 @@ async def test_what_is_driven_may_be_woken_and_concluded_at_once_and_lose_old_hi
     system: System, kind: str, broken: dict[str, list[str]]
 ) -> None:
     jobs = JobStore(Documents(system.database[kind]), clock=system.clock, redispatch=REDISPATCH, history_limit=3)
-    await jobs.enqueue(a_new_job())
+    await jobs.enqueue(a_new_job(fields=await system.a_home()))
     claimed = await jobs.claim("job-1", worker="w1")
     assert claimed is not None
     await jobs.settle(claimed, Suspended(), Evidence())
@@ -373,10 +388,10 @@ async def test_what_is_driven_may_be_woken_and_concluded_at_once_and_lose_old_hi
     assert await system.broken() == broken
 
 
-async def test_a_step_that_nobody_counts_is_not_missed_in_the_totals(system: System) -> None:
+async def test_a_step_that_consumed_nothing_is_not_missed_in_the_totals(system: System) -> None:
     await system.start_worker()
     steps = JobStore(Documents(system.database["steps"]), clock=system.clock, redispatch=REDISPATCH)
-    await steps.enqueue(a_new_job())
+    await steps.enqueue(a_new_job(fields=await system.a_home()))
     await steps.conclude(TENANT, "job-1", where={}, outcome=Finished(), fields={})
 
     system.clock.advance(LATE)

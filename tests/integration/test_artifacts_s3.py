@@ -1,13 +1,22 @@
 """The artifact store over S3's protocol, spoken by moto in a process of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 
-from app.artifacts.store import ArtifactCorrupt, ArtifactNotFound, ArtifactStore, ArtifactStoreUnavailable
+from app.artifacts.store import (
+    CHECKED_AT_ONCE,
+    ArtifactCorrupt,
+    ArtifactNotFound,
+    ArtifactStore,
+    ArtifactStoreUnavailable,
+)
+from app.tasks.artifacts import ArtifactService, place_of
 from tests.job_builders import TENANT
 from tests.processes import Server, start_moto
 
@@ -67,6 +76,52 @@ async def test_a_blob_that_was_changed_or_deleted_is_not_handed_out(bucket: Any)
     await artifacts.delete(TENANT, stored.sha256)
     with pytest.raises(ArtifactNotFound):
         await artifacts.get(TENANT, stored.sha256)
+
+
+async def test_a_large_blob_comes_in_pieces_and_breaks_off_when_it_was_changed(bucket: Any) -> None:
+    artifacts, large = ArtifactStore(f"s3://{BUCKET}"), b"x" * (CHECKED_AT_ONCE + 1)
+    stored = await artifacts.put(TENANT, large, "text/plain")
+
+    whole = [piece async for piece in await artifacts.stream(TENANT, stored.sha256, size=stored.size)]
+    (found,) = bucket.objects.all()
+    found.put(Body=large[1:] + b"y")
+    changed = await artifacts.stream(TENANT, stored.sha256, size=stored.size)
+
+    assert b"".join(whole) == large
+    with pytest.raises(ArtifactCorrupt):
+        [piece async for piece in changed]
+
+
+async def test_whoever_has_a_signed_link_can_download_what_it_was_signed_for(bucket: Any) -> None:
+    artifacts = ArtifactStore(f"s3://{BUCKET}")
+    stored = await artifacts.put(TENANT, DATA, "text/plain")
+
+    url = await artifacts.sign(TENANT, stored.sha256, expires_in=timedelta(minutes=1))
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.get(url)
+
+    assert (answer.content, answer.headers["content-type"]) == (DATA, "text/plain")
+    assert "X-Amz-Signature" in url
+    with pytest.raises(ArtifactNotFound):
+        await artifacts.sign(TENANT, "0" * 64, expires_in=timedelta(minutes=1))
+
+
+async def test_a_link_is_signed_only_for_what_the_tasks_result_has(bucket: Any) -> None:
+    store = ArtifactStore(f"s3://{BUCKET}")
+    stored = await store.put(place_of(TENANT, "t1"), DATA, "text/plain")
+    other = await store.put(place_of(TENANT, "t1"), b"not in the result", "text/plain")
+    named = {"name": "made.txt", "media_type": "text/plain", "sha256": stored.sha256, "size": stored.size}
+
+    async def get_task(_tenant_id: str, _task_id: str) -> Mapping[str, Any]:
+        return {"result": {"artifacts": [named]}}
+
+    service = ArtifactService(store, get_task)
+    url = await service.sign(TENANT, "t1", stored.sha256, expires_in=timedelta(minutes=1))
+
+    async with httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(url)).content == DATA
+    with pytest.raises(ArtifactNotFound):
+        await service.sign(TENANT, "t1", other.sha256, expires_in=timedelta(minutes=1))
 
 
 async def test_a_store_that_cannot_be_reached_is_worth_another_attempt(

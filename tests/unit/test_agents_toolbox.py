@@ -22,6 +22,7 @@ from app.agents.tools.errors import (
 )
 from app.agents.tools.functions import FunctionTools
 from app.agents.tools.models import SideEffect, Toolbox, ToolCall, ToolResult, ToolSpec
+from app.agents.tools.tool import ToolGuard
 from app.agents.tools.toolbox import LARGEST_EFFECT, LARGEST_RESULT, Toolboxes
 from app.database.documents import Database, Documents
 from app.effects.errors import EffectRefused, EffectUncertain
@@ -95,9 +96,9 @@ def an_agent(*tools: str) -> AgentSpec:
     return replace(BUILT_IN[0], tools=tools or NAMES)
 
 
-def a_toolbox(*tools: str, effects: Effects | None = None) -> Toolbox:
+def a_toolbox(*tools: str, effects: Effects | None = None, guard: ToolGuard | None = None) -> Toolbox:
     boxes = Toolboxes(FunctionTools(TOOLS), None, {})
-    return boxes.open(an_agent(*tools), CALL, effects=effects or NoEffects())
+    return boxes.open(an_agent(*tools), CALL, effects=effects or NoEffects(), guard=guard)
 
 
 @pytest.fixture

@@ -1,9 +1,17 @@
 import hashlib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from app.artifacts.store import ArtifactCorrupt, ArtifactNotFound, ArtifactStore, ArtifactStoreUnavailable
+from app.artifacts.store import (
+    CHECKED_AT_ONCE,
+    ArtifactCorrupt,
+    ArtifactNotFound,
+    ArtifactStore,
+    ArtifactStoreUnavailable,
+    LinksNotSupported,
+)
 from tests.job_builders import OTHER_TENANT, TENANT
 
 DATA = b"what an agent made"
@@ -89,3 +97,53 @@ async def test_a_folder_that_cannot_be_made_is_worth_another_attempt(tmp_path: P
         await artifacts.put(TENANT, DATA, "text/plain")
 
     assert caught.value.retryable
+
+
+async def test_a_large_blob_comes_in_pieces_and_is_what_was_put(artifacts: ArtifactStore) -> None:
+    large = bytes(range(256)) * (CHECKED_AT_ONCE // 256 + 1)
+    stored = await artifacts.put(TENANT, large, "text/plain")
+
+    pieces = [piece async for piece in await artifacts.stream(TENANT, stored.sha256, size=stored.size)]
+
+    assert len(pieces) > 1
+    assert b"".join(pieces) == large
+
+
+async def test_a_large_blob_that_was_changed_breaks_off_before_its_end(
+    artifacts: ArtifactStore, tmp_path: Path
+) -> None:
+    large = b"x" * (CHECKED_AT_ONCE + 1)
+    stored = await artifacts.put(TENANT, large, "text/plain")
+    file = tmp_path / TENANT / "sha256" / stored.sha256[:2] / stored.sha256
+    file.write_bytes(b"y" + large[1:])
+
+    pieces = await artifacts.stream(TENANT, stored.sha256, size=stored.size)
+    first = await anext(pieces)
+
+    assert first.startswith(b"yx")
+    with pytest.raises(ArtifactCorrupt):
+        [piece async for piece in pieces]
+
+
+@pytest.mark.parametrize("size", [10, CHECKED_AT_ONCE + 10])
+async def test_a_blob_of_another_length_is_refused_before_any_of_it_is_read(
+    artifacts: ArtifactStore, tmp_path: Path, size: int
+) -> None:
+    stored = await artifacts.put(TENANT, b"x" * size, "text/plain")
+    (tmp_path / TENANT / "sha256" / stored.sha256[:2] / stored.sha256).write_bytes(b"x")
+
+    with pytest.raises(ArtifactCorrupt):
+        await artifacts.stream(TENANT, stored.sha256, size=size)
+
+
+async def test_a_blob_that_is_not_there_cannot_be_streamed(artifacts: ArtifactStore) -> None:
+    for size in (1, CHECKED_AT_ONCE + 1):
+        with pytest.raises(ArtifactNotFound):
+            await artifacts.stream(TENANT, DIGEST, size=size)
+
+
+async def test_a_disk_signs_no_links(artifacts: ArtifactStore) -> None:
+    await artifacts.put(TENANT, DATA, "text/plain")
+
+    with pytest.raises(LinksNotSupported):
+        await artifacts.sign(TENANT, DIGEST, expires_in=timedelta(minutes=1))

@@ -1,3 +1,5 @@
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
@@ -103,3 +105,22 @@ def test_every_error_has_its_exit_code(error: OrchestratorError, code: ExitCode)
 )
 def test_every_status_has_its_exit_code(status: str, code: int) -> None:
     assert code_of_status(status) == code
+
+
+class _BreakingOff(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'{"seq": 1}\n{"seq"'
+        raise httpx.ReadError("gone")
+
+
+async def test_lines_that_break_off_are_told_so_and_a_refusal_of_them_is_a_problem() -> None:
+    async with server_that(httpx.Response(200, stream=_BreakingOff())) as server:
+        lines = server.lines("audit", "export")
+        first = await anext(lines)
+        with pytest.raises(ServerUnreachable):
+            await anext(lines)
+    async with server_that(httpx.Response(404, json=PROBLEM)) as server:
+        with pytest.raises(Refused, match="TASK_NOT_FOUND"):
+            await anext(server.lines("audit", "export"))
+
+    assert first == '{"seq": 1}'

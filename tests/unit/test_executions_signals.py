@@ -14,7 +14,7 @@ from app.ids import new_id
 from app.jobs.models import Status
 from app.jobs.store import JobStore
 from app.workflows.executions.conclusions import Conclusions
-from app.workflows.executions.repository import ExecutionRepository
+from app.workflows.executions.repository import MOST_OPEN, ExecutionRepository
 from app.workflows.executions.signals import MOST_KEPT, Signal, SignalBox, TooManySignals
 from app.workflows.executions.values import ValueStore
 from app.workflows.language.loading import load_workflow
@@ -100,6 +100,15 @@ async def test_a_kept_signal_ends_the_step_that_comes_to_wait_for_it(bench: Benc
     assert (found["status"], found["end"], found["heard"]) == ("completed", "succeeded", False)
     assert found["output"] == {"json": '{"event":"paid","key":null,"data":7}'}
     assert [(one["consumed_by"], one["delivered"]) for one in await bench.kept()] == [(step, True)]
+
+
+async def test_a_signal_finds_its_step_among_more_than_are_read_at_once(bench: Bench) -> None:
+    for number in range(MOST_OPEN):
+        await bench.wait(f"b[{number}]", key=f"k{number}")
+    step = await bench.wait("b[last]", key="the-last")
+
+    assert await bench.send(key="the-last")
+    assert (await bench.step(step))["status"] == "completed"
 
 
 async def test_a_signal_that_was_consumed_by_a_process_that_died_is_delivered(bench: Bench) -> None:

@@ -114,6 +114,13 @@ async def test_an_error_line_has_the_code_and_an_unknown_path_is_shown_cut() -> 
     assert len(logs[0]["path"]) == 128
 
 
+async def test_a_path_that_is_a_credential_is_not_logged() -> None:
+    with capture_logs() as logs:
+        await ask(api(), "/v1/approvals/links/signed.token")
+
+    assert logs[0]["path"] == "/v1/approvals/links/"
+
+
 async def test_a_failure_is_answered_logged_and_counted_with_its_request_id() -> None:
     metrics = Metrics()
 

@@ -20,6 +20,7 @@ from app.http.stack import install_http
 from app.identity.authentication import Authentication, CurrentPrincipal
 from app.identity.event_tokens import EventTokens, token_secret
 from app.identity.keys import KeyRing
+from app.identity.link_tokens import LinkTokens
 from app.observability.logging import configure_logging
 from app.observability.metrics import Metrics
 from app.settings import Settings, load_settings
@@ -71,6 +72,7 @@ def api(settings: Settings) -> FastAPI:
             Authentication,
             keyring=KeyRing(settings.api_keys, default_tenant=settings.default_tenant),
             tokens=EventTokens(token_secret(settings)),
+            links=LinkTokens(token_secret(settings)),
             on_failure=FailedAttempts(limiter, addresses),
         ),
     )

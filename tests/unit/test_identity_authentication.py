@@ -10,12 +10,14 @@ from app.http.problems import ProblemEdge, install_problem_handlers
 from app.identity.authentication import Authentication, CurrentAdministrator, CurrentPrincipal
 from app.identity.event_tokens import EventTokens
 from app.identity.keys import KeyRing
+from app.identity.link_tokens import LinkTokens
 from app.observability.context import bound, current_fields
 from app.settings import load_settings
 
 MEMBER, VIEWER, ADMIN = "member-key-1", "viewer-key-1", "admin-key-12"
 KEYS = f"{MEMBER}:acme,{VIEWER}:acme:viewer,{ADMIN}:acme:admin"
 TOKENS = EventTokens("secret-of-the-test")
+LINKS = LinkTokens("a secret of this test")
 ROUTES = [
     ("GET", "/v1/tasks/t1"),
     ("POST", "/v1/tasks"),
@@ -65,7 +67,7 @@ def api(api_keys: str = KEYS, failures: Failures | None = None) -> FastAPI:
     keys = KeyRing(load_settings(environment="test", api_keys=api_keys).api_keys, default_tenant="home")
     app.include_router(router)
     install_problem_handlers(app)
-    app.add_middleware(Authentication, keyring=keys, tokens=TOKENS, on_failure=failures or Failures())
+    app.add_middleware(Authentication, keyring=keys, tokens=TOKENS, links=LINKS, on_failure=failures or Failures())
     app.add_middleware(ProblemEdge)
     return app
 

@@ -78,3 +78,13 @@ def test_a_method_nobody_knows_counts_as_a_write() -> None:
     assert [action_of(method, "/v1/tasks") for method in ("GET", "HEAD", "POST", "DELETE", "BREW")] == [
         Action.READ, Action.READ, Action.WRITE, Action.WRITE, Action.WRITE,
     ]  # fmt: skip
+
+
+def test_a_key_is_found_by_its_id_in_its_own_tenant_only() -> None:
+    keys = ring("member-key-1:acme,admin-key-1:other:admin")
+    member = keys.authenticate("member-key-1")
+
+    assert keys.find("acme", member.key_id) == member
+    assert keys.find("other", member.key_id) is None
+    assert keys.find("acme", "member-key-1") is None
+    assert ring("").find("home", ANONYMOUS) == Principal("home", Role.ADMIN, ANONYMOUS)

@@ -2,7 +2,7 @@
 
 from app.database.documents import Database, Documents
 from app.jobs.lock import StoreLock
-from app.jobs.upkeep import Upkeep
+from app.jobs.upkeep import Seldom, Upkeep
 from tests.job_builders import LEASE, SECOND, FakeClock
 
 
@@ -66,3 +66,16 @@ async def test_a_process_that_a_chore_held_up_looks_whether_it_is_still_its_turn
 
     assert await upkeep.run_once() is False
     assert done == ["stands in"]
+
+
+async def test_what_need_not_be_done_in_every_round_is_done_again_after_its_time() -> None:
+    done, now = list[float](), [0.0]
+
+    async def chore() -> None:
+        done.append(now[0])
+
+    seldom = Seldom(chore, every=3 * SECOND, monotonic=lambda: now[0])
+    for now[0] in (0.0, 1.0, 2.9, 3.0, 4.0, 9.0):
+        await seldom()
+
+    assert done == [0.0, 3.0, 9.0]

@@ -178,3 +178,28 @@ def test_a_broken_record_of_a_library_is_told_without_its_arguments(lines: Lines
             handler.emit(record)
 
     assert lines()[0]["event"] == "%d items"
+
+
+def test_a_tap_gets_every_line_as_it_was_written_redacted(stream: io.StringIO) -> None:
+    tapped: list[Any] = []
+    settings = load_settings(environment="test", openai_api_key="a-configured-secret")
+    configure_logging(settings, service="worker", stream=stream, tap=tapped.append)
+
+    with bound(tenant_id="acme"):
+        get_logger("app").info("it.said", note="with a-configured-secret", prompt="hello", attempt=2)
+    logging.getLogger("elsewhere").warning("also this")
+
+    assert tapped == [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (tapped[0]["note"], tapped[0]["prompt"], tapped[0]["tenant_id"]) == ("with [redacted]", "[redacted]", "acme")
+    assert tapped[1]["event"] == "also this"
+
+
+def test_a_tap_that_fails_costs_the_line_and_not_the_work(stream: io.StringIO) -> None:
+    def fail(_line: Any) -> None:
+        raise RuntimeError("full")
+
+    configure_logging(load_settings(environment="test"), service="worker", stream=stream, tap=fail)
+
+    get_logger("app").info("it.said")
+
+    assert json.loads(stream.getvalue())["event"] == "log.failed"

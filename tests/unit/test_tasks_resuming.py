@@ -45,6 +45,7 @@ from tests.effect_builders import a_ledger
 from tests.fakes.agents import USAGE
 from tests.job_builders import LEASE, SECOND, TENANT, FakeClock, MakeDispatcher, a_policy
 from tests.live_builders import a_publisher
+from tests.policy_builders import a_policy_enforcer
 from tests.session_builders import a_memory
 
 TASK_ID = "11111111-2222-4333-8444-555555555555"
@@ -203,18 +204,13 @@ class Tasks:
 @pytest.fixture
 def handler(model: Model, checkpoints: Checkpoints, database: Database, clock: FakeClock) -> TaskHandler:
     registry = Registry(AGENTS)
+    effects, boxes = a_ledger(Documents(database["effects"])), Toolboxes(FunctionTools(()), None, {})
+    policy = a_policy_enforcer(database, clock=clock)
     return TaskHandler(
         registry,
         PeerAgent(registry, minimum_confidence=0.5),
         chat=model,
-        equipment=Equipment(
-            NoSearch(),
-            5,
-            a_ledger(Documents(database["effects"])),
-            checkpoints,
-            ArtifactStore("unused"),
-            Toolboxes(FunctionTools(()), None, {}),
-        ),
+        equipment=Equipment(NoSearch(), 5, effects, checkpoints, ArtifactStore("unused"), boxes, policy),
         memory=a_memory(database, clock=clock),
         retries=RetryPolicies(RetryPolicy(5, BACKOFF), registry),
         publisher=a_publisher(),

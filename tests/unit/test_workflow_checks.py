@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from app.agents.registry import Registry
+from app.source_problems import Positions, Problem
 from app.workflows.language.checks.document import check_workflow, needs_commands
 from app.workflows.language.models import Workflow
-from app.workflows.language.problems import Problem
-from app.workflows.language.source import Positions, read_document
+from app.workflows.language.source import read_document
 
 AGENTS = Registry()
 HEAD = """

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from app.workflows.language.contracts import (
+from app.contracts import (
     Contract,
     Contracts,
     json_schema_of,

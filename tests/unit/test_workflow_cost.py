@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.workflows.language.compiling import LARGEST_BOUND, MOST_WORK, ExpressionInvalid, compile_expression
-from app.workflows.language.cost import Extent, cost_of
-from app.workflows.language.references import Path
+from app.expressions.compiling import ExpressionInvalid
+from app.expressions.cost import Extent, cost_of
+from app.expressions.references import Path
+from app.workflows.language.compiling import LARGEST_BOUND, MOST_WORK, compile_expression
 
 INPUTS: dict[str, Any] = {"s": "ab", "t": "xyz" * 9, "l": ["a", "bb", "ccc"], "n": [["p", "qq"], ["r"]]}
 LONGEST = {"l": 3.0, "n": 2.0}

@@ -10,16 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.workflows.language.compiling import (
-    ExpressionInvalid,
-    check_expression,
-    compile_expression,
-    parse,
-    references_in,
-)
+from app.expressions.compiling import ExpressionInvalid
+from app.expressions.lexis import LONGEST_EXPRESSION
+from app.expressions.references import references_of
+from app.workflows.language.compiling import check_expression, compile_expression, parse, references_in
 from app.workflows.language.expressions import LARGEST_DATA, LARGEST_RESULT, Expressions
-from app.workflows.language.models import LONGEST_EXPRESSION
-from app.workflows.language.references import references_of
 from app.workflows.planner import End
 from app.workflows.view import Ended, ExpressionFailed, Fault, View
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from app.workflows.language.json_schema import keys_at, workflow_schema
+from app.model_keys import keys_at
+from app.workflows.language.json_schema import workflow_schema
 from app.workflows.language.models import Workflow
 from app.workflows.language.source import read_document
 from app.workflows.shelf import LIBRARY

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.source_problems import MOST_PROBLEMS
 from app.workflows.language.loading import DEEPEST_CALL, MOST_PARTS, load_workflow, part_names
 from app.workflows.language.parts import FileParts
-from app.workflows.language.problems import MOST_PROBLEMS, WorkflowInvalid
+from app.workflows.language.problems import WorkflowInvalid
 from tests.workflow_documents import SOURCE, load, problems_of
 
 BAD = Path(__file__).parents[1] / "corpus" / "workflows" / "bad"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from app.agents.contracts import AgentInputInvalid
 from app.errors import AttemptTimeout, CircuitOpen, ExecutionError, OrchestratorError
+from app.hash_chain import Event
 from app.llm.errors import AgentOutputInvalid, LlmAuth, LlmRateLimited, LlmUnavailable
-from app.workflows.chain import Event
 from app.workflows.language.models import RetrySpec
 from app.workflows.local.evidence import LARGEST_INLINE, Evidence
 from app.workflows.local.journal import EvidenceCorrupt, Journal, read_journal

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.workflows.chain import BEGINNING, chained, digest_of
+from app.hash_chain import BEGINNING, chained, digest_of
 from app.workflows.receipt import problems_of, receipt_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

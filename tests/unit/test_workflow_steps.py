@@ -18,6 +18,8 @@ from app.jobs.outcomes import Deferred, Outcome
 from app.jobs.permits import Permits
 from app.jobs.store import JobStore
 from app.llm.errors import LlmRateLimited, LlmRejected, LlmUnavailable
+from app.metrics.rollups import UNCHARGED
+from app.metrics.usage import NOTE
 from app.setting_budgets import BudgetLimits, PeriodBudget
 from app.tasks.artifacts import place_of
 from app.workflows.executions.handler import policy_of_step
@@ -328,3 +330,25 @@ async def test_the_budgets_of_a_tenant_hold_for_steps_too(a_worker: Make) -> Non
     step = await again.do("tell", given)
 
     assert (step["fault"]["type"], "agent Parrot for a day" in step["fault"]["message"]) == ("BUDGET_EXCEEDED", True)
+
+
+async def test_what_models_cost_in_all_attempts_is_noted_for_the_tenants_usage(a_worker: Make) -> None:
+    worker = a_worker(ASKING, "blue", "red")
+
+    first = await worker.do("say", {"with": {"task": "Say a colour"}})
+    worker.clock.advance(3600 * SECOND)
+    second = await worker.attempt("say")
+
+    notes = [entry["noted"][NOTE] for entry in second["history"] if "noted" in entry]
+    assert (first["status"], second["status"]) == ("queued", "completed")
+    assert [(one["agent"], one["tokens"]) for one in notes] == [("Parrot", 15), ("Parrot", 30)]
+    assert [one["model_calls"] for one in notes] == [1, 2]
+    assert second[UNCHARGED] is True
+
+
+async def test_a_step_that_asked_no_model_leaves_nothing_to_charge(a_worker: Make) -> None:
+    step = await a_worker(ECHO).do("say", {"with": {"text": "hello"}})
+
+    assert step["status"] == "completed"
+    assert UNCHARGED not in step
+    assert all("noted" not in entry for entry in step["history"])

@@ -38,6 +38,14 @@ class Tool(ABC):
         """Plain JSON data. Raises `ExecutionError`."""
 
 
+class ToolGuard(Protocol):
+    """Says of every call, before it is made, whether it may be."""
+
+    async def check(self, tool: ToolDescription, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments to call with. Raises `ExecutionError` for a call that may not be made, or not yet."""
+        ...
+
+
 class ToolSource(Protocol):
     async def get_tool(self, name: str) -> Tool:
         """Raises `ToolNotUsable` or `ToolUnavailable`."""

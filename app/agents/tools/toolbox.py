@@ -27,7 +27,7 @@ from app.agents.tools.models import (
     ToolResult,
     shown,
 )
-from app.agents.tools.tool import Tool, ToolSource
+from app.agents.tools.tool import Tool, ToolGuard, ToolSource
 from app.effects.tool import Effects
 from app.setting_mcp import McpServer
 
@@ -48,8 +48,9 @@ class Toolboxes:
         self._mcp = mcp
         self._servers = servers
 
-    def open(self, spec: AgentSpec, call: ToolCall, *, effects: Effects) -> Toolbox:
-        return RunToolbox(spec.name, tools_of(spec, self._servers), self._get_tool, call, effects)
+    def open(self, spec: AgentSpec, call: ToolCall, *, effects: Effects, guard: ToolGuard | None = None) -> Toolbox:
+        """Without a ``guard`` the agent may make every call of its own tools."""
+        return RunToolbox(spec.name, tools_of(spec, self._servers), self._get_tool, call, effects, guard)
 
     async def close(self) -> None:
         await self._functions.close()
@@ -71,12 +72,14 @@ class RunToolbox:
         get_tool: Callable[[str], Awaitable[Tool]],
         call: ToolCall,
         effects: Effects,
+        guard: ToolGuard | None,
     ) -> None:
         self._agent_name = agent_name
         self._names = names
         self._get_tool = get_tool
         self._call = call
         self._effects = effects
+        self._guard = guard
 
     @property
     def names(self) -> Set[str]:
@@ -97,6 +100,8 @@ class RunToolbox:
             raise ToolNotAllowed(f"{self._agent_name} may not call {shown(name)}: {_way_to_allow(name)}")
         tool = await self._get_tool(name)
         checked = tool.check(arguments)
+        if self._guard is not None:
+            checked = tool.check(await self._guard.check(tool.description, checked))
         return await (self._perform(tool, checked, step) if tool.is_effect else self._ask(tool, checked))
 
     async def _ask(self, tool: Tool, arguments: dict[str, Any]) -> ToolResult:

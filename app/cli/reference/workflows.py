@@ -8,10 +8,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from app.cli.reference.markdown import GENERATED, code, page, table
-from app.workflows.language.contracts import Contract
-from app.workflows.language.json_schema import schema_of, workflow_schema
+from app.contracts import Contract
+from app.durations import DURATION_PATTERN
+from app.governance.approvals.terms import Escalation
+from app.model_keys import schema_of
+from app.workflows.language.json_schema import workflow_schema
 from app.workflows.language.models import (
-    DURATION_PATTERN,
     ApprovalSpec,
     BudgetSpec,
     Case,
@@ -31,6 +33,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "The document": Workflow,
     "A step": Step,
     "`approval`": ApprovalSpec,
+    "`escalation` of an approval": Escalation,
     "`evaluate`": EvaluateSpec,
     "`wait`": WaitSpec,
     "`loop`": LoopSpec,

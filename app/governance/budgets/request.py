@@ -73,9 +73,14 @@ class RequestBudget:
 def request_budget(task: Mapping[str, Any]) -> RequestBudget:
     """What the task may still consume. Fields that came later are read leniently: older versions stored tasks, too."""
     given = task.get("budget") or {}
-    limits = {unit: counted(unit, given[unit]) for unit in Unit if given.get(unit) is not None}
+    limits = limits_in(given)
     fix = f"raise it with POST /v1/tasks/{task['_id']}/budget" if given.get("on_exceeded") == ASK else FIX
     return RequestBudget(limits, spent_by(task), fix=fix)
+
+
+def limits_in(given: Mapping[str, Any]) -> dict[Unit, int]:
+    """Of a budget as clients write it."""
+    return {unit: counted(unit, given[unit]) for unit in Unit if given.get(unit) is not None}
 
 
 def spent_by(task: Mapping[str, Any]) -> Amounts:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import Invalid
+from app.governance.audit.recording import Record
 from app.governance.budgets.accounts import period_end
 from app.governance.budgets.ledger import Consumption
 from app.governance.budgets.models import Limit, Period, Scope, Unit, shown
@@ -123,18 +124,27 @@ async def get_budget(
 
 @router.put("/{scope}/{owner}", responses=writing(404))
 async def put_budget(
-    scope: ScopePath, owner: OwnerPath, body: BudgetRequest, service: Service, principal: CurrentAdministrator
+    scope: ScopePath,
+    owner: OwnerPath,
+    body: BudgetRequest,
+    service: Service,
+    principal: CurrentAdministrator,
+    record: Record,
 ) -> BudgetResponse:
     """Set a budget. It holds besides what the deployment configures, and so can only lower that."""
     limits = body.limits_for(scope)
     state = await service.put(principal.tenant_id, Scope(scope), owner, limits, by=principal.key_id)
+    await record("budget.put", {"scope": scope.value, "name": owner}, {"limits": limits})
     return BudgetResponse(**_fields(state))
 
 
 @router.delete("/{scope}/{owner}", status_code=204, responses=writing(404))
-async def delete_budget(scope: ScopePath, owner: OwnerPath, service: Service, principal: CurrentAdministrator) -> None:
+async def delete_budget(
+    scope: ScopePath, owner: OwnerPath, service: Service, principal: CurrentAdministrator, record: Record
+) -> None:
     """Delete a stored budget; what the deployment configures still holds."""
     await service.delete(principal.tenant_id, Scope(scope), owner)
+    await record("budget.deleted", {"scope": scope.value, "name": owner})
 
 
 def _fields(state: BudgetState) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from app.workflows.language.contracts import object_schema_of, schema_at
+from app.contracts import object_schema_of, schema_at
 from app.workflows.language.models import Workflow
 
 _INPUT = re.compile(r"\$\{\{\s*inputs((?:\.[A-Za-z_]\w*)+)\s*\}\}")

@@ -80,8 +80,8 @@ class DefinitionRepository:
     async def count_versions(self, tenant_id: str, workflow: StoredWorkflow, *, limit: int) -> int:
         return await self._versions.of_tenant(tenant_id).count(_released(workflow), limit=limit)
 
-    async def keep_version(self, tenant_id: str, contents: Contents, *, by: str) -> None:
-        """Store a version that is not there yet. It is listed once it was made the current one."""
+    async def keep_version(self, tenant_id: str, contents: Contents, *, by: str) -> bool:
+        """Store a version; False when it was there before. It is listed once it was made the current one."""
         document = {
             **{name: json.dumps(getattr(contents, name)) for name in _AS_JSON},
             **{name: getattr(contents, name) for name in _AS_TEXT},
@@ -92,7 +92,7 @@ class DefinitionRepository:
             "created_by": by,
             "released": False,
         }
-        await self._versions.of_tenant(tenant_id).insert_missing([document])
+        return not await self._versions.of_tenant(tenant_id).insert_missing([document])
 
     async def make_current(
         self, tenant_id: str, contents: Contents, *, by: str, expected: str | None = None

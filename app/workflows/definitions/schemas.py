@@ -83,7 +83,9 @@ class Part(BaseModel):
 class WorkflowResponse(BaseModel):
     """One version of a workflow."""
 
-    workflow_id: str
+    workflow_id: str | None = Field(
+        description="Null only where a version is stored with `current=false` and no workflow has its name."
+    )
     name: str = Field(examples=["content-analysis"])
     digest: str = Field(description="Over the document and those of its sub-workflows.", examples=[EXAMPLE_DIGEST])
     current: bool = Field(description="Whether it is what the name stands for now.")

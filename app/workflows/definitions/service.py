@@ -1,6 +1,7 @@
 """The use cases of stored workflows: store a version, validate a document, read, list and delete."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.http.pagination import MOST_COUNTED, Page, PageParams
@@ -24,10 +25,22 @@ MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A version of a workflow; ``releases`` are the newest ones."""
+class Written:
+    """A document as somebody sends it; ``parts`` are the versions that it calls otherwise than by stored names."""
 
-    workflow: StoredWorkflow
+    text: str
+    source_format: SourceFormat
+    parts: Sequence[Pin] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A version; ``releases`` are the newest ones.
+
+    ``workflow`` is None for one that was kept while its name stood for nothing.
+    """
+
+    workflow: StoredWorkflow | None
     version: Version
     releases: list[Release]
 
@@ -47,19 +60,26 @@ class DefinitionService:
         self._repository = repository
         self._reader = reader
 
-    async def validate(self, tenant_id: str, text: str) -> Definition:
-        """What would be stored. Raises `WorkflowInvalid` with all problems."""
-        return await self._reader.read(tenant_id, text)
+    async def validate(self, tenant_id: str, document: Written) -> Definition:
+        """What would be stored. Raises `WorkflowInvalid` with all problems, `Invalid` for a part that is not called."""
+        return await self._reader.read(tenant_id, document.text, document.parts)
 
-    async def put(
-        self, tenant_id: str, text: str, source_format: SourceFormat, *, by: str, expected: str | None = None
-    ) -> Stored:
+    async def keep(self, tenant_id: str, document: Written, *, by: str) -> Stored:
+        """Store this document as a version for others to call; what its name stands for stays.
+
+        Raises what `validate` does.
+        """
+        contents = _contents(await self.validate(tenant_id, document), document)
+        is_new = await self._repository.keep_version(tenant_id, contents, by=by)
+        workflow = await self._repository.find(tenant_id, contents.name)
+        return Stored(await self._found(tenant_id, workflow, contents.name, contents.digest), is_new)
+
+    async def put(self, tenant_id: str, document: Written, *, by: str, expected: str | None = None) -> Stored:
         """Make this document the current version of the workflow that it names; the same one again changes nothing.
 
-        Raises `WorkflowInvalid`, and `WorkflowChanged` when ``expected`` is given and not the current version so far.
+        Raises what `validate` does, and `WorkflowChanged` when ``expected`` is not the current version so far.
         """
-        definition = await self._reader.read(tenant_id, text)
-        contents = _contents(definition, text, source_format)
+        contents = _contents(await self.validate(tenant_id, document), document)
         if expected is not None:
             # Here as well, so that what is refused is not kept.
             await self._check_current(tenant_id, contents.name, expected)
@@ -70,12 +90,13 @@ class DefinitionService:
             raise _changed(contents.name)
         workflow, was_free = made
         is_new = await self._repository.release(tenant_id, contents)
-        return Stored(await self._found(tenant_id, workflow, contents.digest), is_new or was_free)
+        found = await self._found(tenant_id, workflow, contents.name, contents.digest)
+        return Stored(found, is_new or was_free)
 
     async def get(self, tenant_id: str, reference: str, *, digest: str | None = None) -> Found:
         """The current version, or the one with that digest."""
         workflow = await self._get_workflow(tenant_id, reference)
-        return await self._found(tenant_id, workflow, digest or workflow.digest)
+        return await self._found(tenant_id, workflow, workflow.name, digest or workflow.digest)
 
     async def list_page(self, tenant_id: str, params: PageParams) -> Page[StoredWorkflow]:
         found, total = await asyncio.gather(
@@ -107,14 +128,16 @@ class DefinitionService:
             raise _not_found(reference)
         return workflow
 
-    async def _found(self, tenant_id: str, workflow: StoredWorkflow, digest: str) -> Found:
+    async def _found(self, tenant_id: str, workflow: StoredWorkflow | None, name: str, digest: str) -> Found:
         version, releases = await asyncio.gather(
-            self._repository.find_version(tenant_id, workflow.name, digest),
-            self._repository.list_versions(tenant_id, workflow, limit=MOST_SHOWN),
+            self._repository.find_version(tenant_id, name, digest), self._list_newest(tenant_id, workflow)
         )
         if version is None:
-            raise WorkflowNotFound(f"the workflow {workflow.name!r} has no version {digest!r}", name=workflow.name)
+            raise WorkflowNotFound(f"the workflow {name!r} has no version {digest!r}", name=name)
         return Found(workflow, version, releases)
+
+    async def _list_newest(self, tenant_id: str, workflow: StoredWorkflow | None) -> list[Release]:
+        return await self._repository.list_versions(tenant_id, workflow, limit=MOST_SHOWN) if workflow else []
 
     async def _check_current(self, tenant_id: str, name: str, expected: str) -> None:
         workflow = await self._repository.find(tenant_id, name)
@@ -122,14 +145,14 @@ class DefinitionService:
             raise _changed(name)
 
 
-def _contents(definition: Definition, text: str, source_format: SourceFormat) -> Contents:
+def _contents(definition: Definition, written: Written) -> Contents:
     workflow = definition.workflow
     return Contents(
         name=workflow.name,
         digest=definition.digest,
         description=workflow.description,
-        source_format=source_format,
-        source_text=text,
+        source_format=written.source_format,
+        source_text=written.text,
         document=dict(definition.document),
         graph=graph_of(workflow),
         inputs=inputs_of(workflow),

@@ -71,6 +71,10 @@ class Drive:
         self.local: dict[str, str] = {}
         # By id, what was written of a step that ended well here.
         self.finished: dict[str, Mapping[str, Any]] = {}
+        # Ids of steps of an earlier series that have not ended, as the kernel had ended that one.
+        self.outdated: list[str] = []
+        # Paths of what is to be stopped, since the execution was cancelled.
+        self.to_stop: set[str] = set()
         self.artifacts: dict[str, dict[str, Any]] = {}
         # Ids of steps that ran beside another driver, which may have marked their ends as heard.
         self.watched: set[str] = set()
@@ -138,9 +142,11 @@ class Drive:
 
     def settled_since(self) -> Iterator[tuple[str, Ended]]:
         """What has ended since the last call without having been handed out: skipped, blocked, or holding others."""
-        fresh = list(islice(self.run.ends.items(), self._looked_at, None))
-        self._looked_at = len(self.run.ends)
-        return ((path, ended) for path, ended in fresh if path not in self.known)
+        ends = self.run.ends
+        # From behind: most have been looked at.
+        fresh = list(islice(reversed(ends.items()), len(ends) - self._looked_at))
+        self._looked_at = len(ends)
+        return ((path, ended) for path, ended in reversed(fresh) if path not in self.known)
 
     def drop(self, paths: Iterable[str]) -> list[str]:
         """Take back what may start and was not stored yet; answers what of ``paths`` that was."""

@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 # How often who drives looks by himself for what he was not told, and how often he says how far it is.
 LOOK = timedelta(seconds=2)
 SAVE_PAUSE = 0.5
+# Of steps on other workers, at the same time.
+CANCELS = 50
 # Of executions that wait, kept in memory: so many, with so many steps together.
 MOST_KEPT, MOST_STEPS_KEPT = 200, 100_000
 CONTROLS = ("cancel_wanted", "paused_at", "paused_by")
@@ -82,7 +84,9 @@ class Driver:
             return outcome
         finally:
             drive.is_active = False
-            del self._active[attempt.job.id]
+            # One whose lease ran out may be slower to stop than its successor in this process is to begin.
+            if self._active.get(attempt.job.id) is drive:
+                del self._active[attempt.job.id]
 
     async def step(self, attempt: Attempt) -> Outcome:
         """The kernel's handler of steps. How one ends that runs beside its driver is heard with its last write."""
@@ -98,7 +102,7 @@ class Driver:
     def step_settled(self, job: Job, outcome: Outcome) -> None:
         """After the write that ended an attempt at a step."""
         execution_id = job.document["execution_id"]
-        self._parts.signals.notify(execution_id)
+        self._parts.signals.notify_soon(execution_id)
         drive = self._active.get(execution_id)
         if drive is not None and isinstance(outcome, Finished) and job.id in drive.local:
             drive.finished[job.id] = outcome.fields
@@ -123,7 +127,10 @@ class Driver:
         if kept is not None and kept.token == execution.document.get("driven") and _follows_rest(execution):
             kept.execution, kept.is_active, kept.must_look = execution, True, True
             return kept
-        return await self._parts.opener.open(execution)
+        drive = await self._parts.opener.open(execution)
+        for step in drive.outdated:
+            await self._cancel_step(drive, step)
+        return drive
 
     def _keep(self, drive: Drive) -> None:
         self._kept[drive.execution.id] = drive
@@ -148,7 +155,7 @@ class Driver:
             if not drive.is_paused:
                 self._parts.starter.start(drive)
             if not drive.is_busy and not drive.must_look:
-                return Suspended(fields={**drive.as_fields(), "driven": drive.token, "idle_for": drive.idle_for()})
+                return Suspended(fields=_rest_of(drive))
             if drive.is_busy:
                 save_at = await self._save(drive, attempt, save_at)
                 await _news(drive, save_at)
@@ -159,6 +166,8 @@ class Driver:
             raise drive.error
         if drive.must_look:
             await self._look(drive)
+        if drive.to_stop:
+            await self._stop_steps(drive)
         self._parts.hearing.note_settled(drive)
 
     async def _save(self, drive: Drive, attempt: Attempt, save_at: float) -> float:
@@ -208,19 +217,37 @@ class Driver:
                 drive.note("paused", paused_at, by=wanted.get("paused_by"))
 
     async def _cancel(self, drive: Drive) -> None:
-        stopped = drive.run.cancel()
-        for path in drive.drop(stopped):
+        drive.to_stop.update(drive.run.cancel())
+        for path in drive.drop(drive.to_stop):
             drive.tell(path, CANCELLED)
+        await self._stop_steps(drive)
+
+    async def _stop_steps(self, drive: Drive) -> None:
+        """Stop what runs; what is being handed out at this moment is stopped as soon as it was."""
+        drive.to_stop &= drive.run.running
         own, series = drive.execution, drive.execution.document["series"]
-        for path in stopped:
+        elsewhere = []
+        for path in list(drive.to_stop):
             step = step_id(own.id, series, path)
             if step in drive.local:
                 self._parts.stop_here(step)
             elif path in drive.away:
-                # One that ended meanwhile is heard of.
-                with suppress(JobFinished):
-                    await self._parts.steps.cancel(own.tenant_id, step)
-                drive.must_look = True
+                drive.to_stop.discard(path)
+                elsewhere.append(step)
+        for start in range(0, len(elsewhere), CANCELS):
+            await asyncio.gather(*(self._cancel_step(drive, step) for step in elsewhere[start : start + CANCELS]))
+
+    async def _cancel_step(self, drive: Drive, step: str) -> None:
+        # One that ended meanwhile is heard of.
+        with suppress(JobFinished):
+            await self._parts.steps.cancel(drive.execution.tenant_id, step)
+        drive.must_look = True
+
+
+def _rest_of(drive: Drive) -> dict[str, Any]:
+    """What is kept of an execution that is put aside."""
+    rest = {"driven": drive.token, "idle_for": drive.idle_for(), "rests_paused": drive.is_paused}
+    return {**drive.as_fields(), **rest}
 
 
 def _follows_rest(execution: Job) -> bool:

@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,15 +19,18 @@ from app.jobs.outcomes import Failed, Finished, Outcome, RetryAt
 from app.jobs.retry import Backoff, RetryPolicy
 from app.jobs.runner import Attempt
 from app.observability.context import bound
+from app.tasks.approval import held_for_approval
+from app.tasks.policy import ApprovalNeeded, note_decision
 from app.workflows.executions.attempts import ATTEMPTS, STOPPED, StepRuns, failures_in, is_charged, told
 from app.workflows.executions.models import StepNotFound
 from app.workflows.executions.plans import PlanSource
+from app.workflows.executions.policy import edited_input, question_of_step
 from app.workflows.executions.spending import accounts_of
 from app.workflows.executions.values import ValueStore, place_of
 from app.workflows.executions.work import CommandsNotAllowed, StepWork, Workshop
 from app.workflows.handover import check_contract
 from app.workflows.language.models import Defaults, Step
-from app.workflows.places import way_to
+from app.workflows.places import Passed, way_to
 from app.workflows.plan import Plan
 from app.workflows.planner import End
 from app.workflows.steps.retrying import delay_before_retry, is_patient, retries_of
@@ -43,12 +46,20 @@ _BACKOFF = Backoff(initial=timedelta(seconds=1), maximum=timedelta(seconds=60))
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A step to be carried out; ``defaults`` are those of the workflow it is written in."""
+    """A step to be carried out; ``way`` are the steps that it is inside of, and itself."""
 
     plan: Plan
-    step: Step
-    defaults: Defaults
+    way: Sequence[Passed]
     given: Mapping[str, Any]
+
+    @property
+    def step(self) -> Step:
+        return self.way[-1].step
+
+    @property
+    def defaults(self) -> Defaults:
+        """Those of the workflow it is written in."""
+        return self.way[-1].plan.workflow.defaults
 
 
 class StepHandler:
@@ -85,7 +96,8 @@ class StepHandler:
                 clock=self._clock,
                 new_meter=self._workshop.new_meter,
             )
-            with bound(session_id=document["execution_id"]):
+            owner = document["execution_id"]
+            with bound(session_id=owner, execution_id=owner, step=document["path"]):
                 return await self._carry_out(attempt, task, runs)
 
     async def _task_of(self, job: Job) -> Task:
@@ -95,11 +107,12 @@ class StepHandler:
         if not way:
             raise StepNotFound(f"workflow {pin['name']!r} has no step {document['path']!r} in version {pin['digest']}")
         given = await self._values.get(_place_of(job), document["input"])
-        return Task(plan, way[-1].step, way[-1].plan.workflow.defaults, given or {})
+        return Task(plan, way, given or {})
 
     async def _carry_out(self, attempt: Attempt, task: Task, runs: StepRuns) -> Outcome:
         work, spending = self._prepare(attempt, task, runs)
         try:
+            task = await self._permitted(attempt, task)
             output = await self._within_limits(task, spending, lambda: _guarded(work, task, runs))
             check_contract(task.step, output)
             stored = await self._values.put(_place_of(attempt.job), output)
@@ -108,6 +121,10 @@ class StepHandler:
         except Unavailable as error:
             runs.note(told(error))
             raise
+        except ApprovalNeeded as needed:
+            runs.note(told(needed), is_charged=False)
+            note_decision(attempt, needed.note)
+            return held_for_approval(needed.approval, since=self._clock())
         except OrchestratorError as error:
             return await self._after_error(attempt, task, runs, error)
         except asyncio.CancelledError:
@@ -116,6 +133,14 @@ class StepHandler:
         runs.note(None)
         artifacts = {"artifacts": work.artifacts} if work.artifacts else {}
         return Finished({"output": stored, "end": End.SUCCEEDED.value, "fault": None, **artifacts})
+
+    async def _permitted(self, attempt: Attempt, task: Task) -> Task:
+        """The step as the policy, or people that it asks, let it pass. Raises as `PolicyEnforcer.check`."""
+        policy, registry = self._workshop.equipment.policy, self._workshop.registry
+        if is_patient(task.step) or not await policy.is_asked(attempt.job.tenant_id):
+            return task
+        passed = await policy.permit(attempt, question_of_step(attempt.job, task.way, task.given, registry))
+        return task if passed.edited_input is None else replace(task, given=edited_input(passed.edited_input))
 
     def _prepare(self, attempt: Attempt, task: Task, runs: StepRuns) -> tuple[StepWork, Spending]:
         job, workshop = attempt.job, self._workshop

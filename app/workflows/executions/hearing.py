@@ -1,7 +1,7 @@
 """Tells the planner how steps ended: those that ran here, and those that ended somewhere else."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.artifacts.store import ArtifactStore
@@ -11,7 +11,7 @@ from app.jobs.models import Job, Status
 from app.workflows.executions.drive import Drive
 from app.workflows.executions.journal import Instance, Journal
 from app.workflows.executions.rendering import FILE
-from app.workflows.executions.values import JSON, encoded, place_of
+from app.workflows.executions.values import JSON, ValueTooLarge, encoded, place_of
 from app.workflows.places import step_at
 from app.workflows.planner import End
 from app.workflows.run import Execute
@@ -47,7 +47,7 @@ class Hearing:
         ended_seqs: dict[str, int] = {}
         for document in documents:
             ended_seqs[document["_id"]] = drive.take_seq()
-            drive.tally.charge(attempt["cost"] for attempt in document["attempts"] if attempt.get("cost"))
+            drive.tally.charge(document["_id"], document["attempts"])
             execute = drive.run.find(document["path"])
             if execute is not None and document["series"] == drive.execution.document["series"]:
                 await self._tell(drive, execute, document)
@@ -61,7 +61,14 @@ class Hearing:
             drive.known.add(path)
             step = step_at(drive.plan, path)
             instance = Instance(path, step.kind if step else "step", drive.take_seq())
-            drive.spawn(self.journal.note(drive.execution, instance, ended, drive.take_seq()))
+            drive.spawn(self._note(drive, instance, ended, drive.take_seq()))
+
+    async def _note(self, drive: Drive, instance: Instance, ended: Ended, ended_seq: int) -> None:
+        try:
+            await self.journal.note(drive.execution, instance, ended, ended_seq)
+        except ValueTooLarge:
+            # Its parts are stored, from which it is made again.
+            await self.journal.note(drive.execution, instance, replace(ended, output=None), ended_seq)
 
     async def with_artifacts(self, drive: Drive, execute: Execute, ended: Ended) -> Ended:
         """The values that the step keeps are kept; a failure when they cannot be computed."""
@@ -71,13 +78,13 @@ class Hearing:
         view.steps[execute.path.rpartition(".")[2].partition("[")[0]] = ended
         try:
             wanted: Mapping[str, Any] = self.expressions.render(execute.step.artifacts, view)
+            texts = {name: encoded(value) for name, value in wanted.items() if not _is_file(value)}
         except OrchestratorError as error:
             return failed(error)
         place, kept = place_of(drive.execution.tenant_id, drive.execution.id), {}
-        for name, value in wanted.items():
-            if not _is_file(value):
-                ref = await self.artifacts.put(place, encoded(value).encode(), JSON)
-                kept[name] = {"sha256": ref.sha256, "size": ref.size, "media_type": JSON}
+        for name, text in texts.items():
+            ref = await self.artifacts.put(place, text.encode(), JSON)
+            kept[name] = {"sha256": ref.sha256, "size": ref.size, "media_type": JSON}
         drive.artifacts[execute.path] = kept
         return ended
 
@@ -87,7 +94,11 @@ class Hearing:
             await self.journal.keep_artifacts(drive.execution, path, {**(others or {}), **kept})
 
     async def _tell(self, drive: Drive, execute: Execute, document: Document) -> None:
-        ended = await self.with_artifacts(drive, execute, await self.journal.ended_of(document))
+        known = await self.journal.ended_of(document)
+        ended = await self.with_artifacts(drive, execute, known)
+        if ended.end is not known.end:
+            # Whoever reads it again has to come to the same.
+            await self.journal.correct(document["_id"], ended)
         await self.keep_artifacts(drive, execute.path, document.get("artifacts"))
         drive.tell(execute.path, ended)
 

@@ -9,13 +9,14 @@ from app.clock import Clock
 from app.database.documents import Document, Documents, Sort
 from app.database.indexes import Index
 from app.ids import new_token
-from app.jobs import transitions
+from app.jobs import retention, transitions
 from app.jobs.documents import to_document, to_job
 from app.jobs.grouped import GroupedWrites
 from app.jobs.models import FINAL, Job, JobError, NewJob, Status
 from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome
 from app.jobs.store import PRIORITY_STEP
 from app.jobs.transitions import Evidence
+from app.metrics.rollups import CHARGES_OF_STEPS, job_indexes
 from app.workflows.executions.models import STEPS, step_id
 from app.workflows.executions.rendering import Rendered
 from app.workflows.executions.values import ValueStore, place_of
@@ -28,7 +29,7 @@ BY_SEQ: Sort = (("seq", 1), ("_id", 1))
 # What a driver has to know of a step instance.
 FIELDS = (
     "path", "kind", "status", "series", "seq", "ended_seq", "end", "output", "fault", "error", "attempt", "heard",
-    "created_at", "waits_for", "attempts.cost", "tenant_id", "execution_id", "artifacts",
+    "created_at", "waits_for", "attempts.cost", "watched", "tenant_id", "execution_id", "artifacts",
 )  # fmt: skip
 INDEXES = (
     Index(STEPS, (("execution_id", 1), ("seq", 1))),
@@ -36,6 +37,8 @@ INDEXES = (
     Index(STEPS, (("execution_id", 1), ("heard", 1)), {"partialFilterExpression": {"heard": False}}),
     Index(STEPS, (("heard", 1), ("updated_at", 1)), {"partialFilterExpression": {"heard": False}}),
     Index(STEPS, (("watched", 1), ("updated_at", 1)), {"partialFilterExpression": {"watched": True}}),
+    *job_indexes(STEPS, CHARGES_OF_STEPS),
+    *retention.indexes(STEPS),
 )
 _FINAL = [status.value for status in FINAL]
 # When nobody need look at what waits for somebody, who ends it then.
@@ -107,16 +110,17 @@ class Journal:
 
     async def read_all(self, execution_id: str) -> AsyncIterator[Document]:
         """In the order in which they began."""
-        after, where = -1, {"execution_id": execution_id}
+        where: dict[str, Any] = {"execution_id": execution_id}
         while True:
-            page = await self._documents.find_many(
-                {**where, "seq": {"$gt": after}}, limit=PAGE, sort=BY_SEQ, fields=FIELDS
-            )
+            page = await self._documents.find_many(where, limit=PAGE, sort=BY_SEQ, fields=FIELDS)
             for document in page:
                 yield document
             if len(page) < PAGE:
                 return
-            after = page[-1]["seq"]
+            # Two drivers, of which one was about to be replaced, may have given one number twice.
+            last = page[-1]
+            behind = [{"seq": {"$gt": last["seq"]}}, {"seq": last["seq"], "_id": {"$gt": last["_id"]}}]
+            where = {"execution_id": execution_id, "seq": {"$gte": last["seq"]}, "$or": behind}
 
     async def unheard(self, execution_id: str, *, watched: Collection[str] = ()) -> list[Document]:
         """Instances that ended elsewhere, and whose end the planner was not told yet.
@@ -154,6 +158,11 @@ class Journal:
         ]
         for start in range(0, len(changes), PAGE):
             await self._documents.update_each(changes[start : start + PAGE])
+
+    async def correct(self, step: str, ended: Ended) -> None:
+        """What comes after an attempt failed, which itself went well: the step counts as failed."""
+        fault = ended.error.as_json() if ended.error else None
+        await self._grouped.update({"_id": step}, {"$set": {"end": ended.end.value, "fault": fault, "output": None}})
 
     async def keep_artifacts(self, execution: Job, path: str, artifacts: Mapping[str, Any]) -> None:
         step = step_id(execution.id, execution.document["series"], path)

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
-from app.errors import Conflict, NotFound
+from app.errors import Conflict, ExecutionError, NotFound
 from app.jobs.models import Job, Status
 
 EXECUTIONS = "executions"
@@ -44,6 +44,11 @@ class ExecutionNotRetryable(Conflict):
 class StepNotWaiting(Conflict):
     code = "STEP_NOT_WAITING"
     title = "Step does not wait for this"
+
+
+class ForkOriginGone(ExecutionError):
+    code = "FORK_ORIGIN_GONE"
+    title = "The execution that was forked is gone"
 
 
 class ExecutionStatus(StrEnum):

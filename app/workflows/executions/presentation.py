@@ -7,6 +7,7 @@ from typing import Any
 from app.database.documents import Document
 from app.http.timestamps import LAST_YEAR
 from app.jobs.models import Job, Status
+from app.tasks.models import POLICY, SCORES
 from app.workflows.definitions.schemas import Graph
 from app.workflows.executions.listing import StepStatus, status_of_step
 from app.workflows.executions.logs import LogLine, detail_of
@@ -90,6 +91,8 @@ def present_step(step: Document, *, given: Any, output: Any) -> StepResponse:
         attempts=step.get("attempts") or [],
         votes=step.get("votes") or [],
         artifacts=step.get("artifacts") or {},
+        policy=step.get(POLICY),
+        scores=step.get(SCORES),
     )
 
 

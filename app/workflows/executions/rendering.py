@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from app.clock import to_iso
@@ -79,14 +79,14 @@ def _wait(spec: WaitSpec, execute: Execute, values: Values, now: datetime) -> Re
 
 
 def moment_of(given: Any, execute: Execute) -> datetime:
-    """Raises `ExpressionFailed` for what is no point in time."""
+    """In UTC. Raises `ExpressionFailed` for what is no point in time."""
     try:
         moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
-    except ValueError as error:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise ExpressionFailed(f"{execute.path}: wait.until is no point in time in ISO 8601") from error
-    if moment.tzinfo is None:
-        raise ExpressionFailed(f"{execute.path}: wait.until has no time zone: end it with Z or an offset")
-    return moment
+    raise ExpressionFailed(f"{execute.path}: wait.until has no time zone: end it with Z or an offset")
 
 
 def _subject(spec: EvaluateSpec, execute: Execute, values: Values) -> dict[str, Any]:

@@ -3,21 +3,23 @@
 Every change of a status is the kernel's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.database.indexes import Index
-from app.http.pagination import MOST_COUNTED, Cursor
+from app.http.pagination import MOST_COUNTED, Cursor, older_than
+from app.jobs import retention
 from app.jobs.documents import to_job
 from app.jobs.models import OPEN, Job
 from app.jobs.store import WAITING
-from app.tasks.repository import older_than
+from app.tasks.artifacts import DIGESTS
 from app.workflows.executions.listing import ExecutionQuery, StepQuery, where_execution, where_step
 from app.workflows.executions.models import (
     EXECUTIONS,
     ExecutionFinished,
     ExecutionNotFound,
+    ExecutionStatus,
     StepNotFound,
     Waits,
     step_id,
@@ -28,7 +30,14 @@ INDEXES = (
     Index(EXECUTIONS, (("tenant_id", 1), ("status", 1), ("created_at", -1), ("_id", -1))),
     Index(EXECUTIONS, (("tenant_id", 1), ("workflow.id", 1), ("created_at", -1), ("_id", -1))),
     Index(EXECUTIONS, (("tenant_id", 1), ("workflow.name", 1), ("created_at", -1), ("_id", -1))),
+    Index(EXECUTIONS, (("rests_paused", 1), ("updated_at", 1)), {"partialFilterExpression": {"rests_paused": True}}),
+    Index(EXECUTIONS, (("forked_from.execution_id", 1),), {"sparse": True}),
+    Index(EXECUTIONS, (("status", 1), ("fault", 1))),
+    *retention.indexes(EXECUTIONS),
 )
+AT_REST = (
+    ExecutionStatus.QUEUED, ExecutionStatus.WAITING, ExecutionStatus.AWAITING_APPROVAL, ExecutionStatus.PAUSED
+)  # fmt: skip
 MOST_OPEN = 1000
 # As many as a document has steps at most, a few times over.
 MOST_SINGLE = 10_000
@@ -49,6 +58,7 @@ STEP_FIELDS = (
     *_JOB, "execution_id", "series", "path", "name", "kind", "seq", "ended_seq", "end", "fault", "agent", "waits_for",
     "votes", "started_at", "completed_at", "updated_at", "reused_from", "artifacts",
 )  # fmt: skip
+_OF_PLAN = ("workflow", "cases")
 EVENT_FIELDS = (
     "series", "path", "kind", "seq", "ended_seq", "end", "fault", "attempt", "agent", "created_at", "completed_at",
     "waits_for", "status", "error",
@@ -88,6 +98,17 @@ class ExecutionRepository:
     async def count(self, tenant_id: str, query: ExecutionQuery) -> int:
         return await self._executions.of_tenant(tenant_id).count(where_execution(query), limit=MOST_COUNTED)
 
+    async def count_open(self, tenant_id: str, most: int) -> dict[str, int]:
+        """Executions that have not ended, by status as clients see it, each counted up to ``most``."""
+        documents = self._executions.of_tenant(tenant_id)
+        counts = {
+            status.value: await documents.count(where_execution(ExecutionQuery(status)), limit=most)
+            for status in AT_REST
+        }
+        # No index answers what is left, which is all others.
+        known = await documents.count({"status": {"$in": _OPEN}}, limit=most)
+        return {**counts, ExecutionStatus.PROCESSING.value: max(known - sum(counts.values()), 0)}
+
     async def mark(
         self, tenant_id: str, execution_id: str, fields: Mapping[str, Any], *, where: Mapping[str, Any]
     ) -> bool:
@@ -124,13 +145,19 @@ class ExecutionRepository:
         """Steps that have not ended, in no particular order."""
         return await self._list(tenant_id, {"execution_id": execution_id, "ended_seq": None}, limit, None, STEP_FIELDS)
 
-    async def list_waiting_for_events(self, tenant_id: str, execution_id: str) -> list[Document]:
+    async def list_waiting_for_events(
+        self, tenant_id: str, execution_id: str, signals: Iterable[tuple[str, str | None]]
+    ) -> list[Document]:
+        """Those that may wait for one of these, which are events with their keys; a thousand may wait for others."""
+        known = list(signals)
         where = {
             "execution_id": execution_id,
             "status": {"$in": WAITING},
             "waits_for.what": Waits.EVENT.value,
+            "waits_for.event": {"$in": sorted({event for event, _ in known})},
+            "waits_for.key": {"$in": [None, *sorted({key for _, key in known if key is not None})]},
         }
-        return await self._list(tenant_id, where, MOST_OPEN, BY_SEQ, (*STEP_FIELDS, "workflow", "cases"))
+        return await self._list(tenant_id, where, MOST_OPEN, BY_SEQ, (*STEP_FIELDS, *_OF_PLAN))
 
     async def find_signal_of(self, tenant_id: str, step: str) -> str | None:
         """Which signal ended this step, if one did."""
@@ -142,12 +169,26 @@ class ExecutionRepository:
         where = {"execution_id": execution_id, "path": {"$regex": r"^[^\[]*$"}}
         return await self._list(tenant_id, where, MOST_SINGLE, BY_SEQ, STEP_FIELDS)
 
-    async def add_vote(self, step: Document, vote: Mapping[str, Any]) -> bool:
-        """False when somebody voted since the step was read, or it does not wait any more."""
-        votes = len(step["votes"])
-        as_read = {"_id": step["_id"], "status": {"$in": WAITING}, "votes": {"$size": votes}}
-        documents = self._steps.of_tenant(step["tenant_id"])
-        return await documents.update_one(as_read, {"$push": {"votes": dict(vote)}})
+    async def find_step(self, tenant_id: str, instance: str) -> Document | None:
+        """With what it takes to end it."""
+        return await self._steps.of_tenant(tenant_id).find_one({"_id": instance}, fields=(*STEP_FIELDS, *_OF_PLAN))
+
+    async def show_approval(
+        self, step: Document, *, votes: Sequence[Mapping[str, Any]], approvers: Sequence[str]
+    ) -> None:
+        """How far the approval is that a step waits for; whoever is late with fewer votes shows nothing."""
+        shown, told = len(step["votes"]), step["waits_for"].get("approvers")
+        if len(votes) < shown or (len(votes) == shown and told == approvers):
+            return
+        as_read = {"_id": step["_id"], "status": {"$in": WAITING}, "votes": {"$size": shown}}
+        change = {"votes": [dict(vote) for vote in votes], "waits_for.approvers": list(approvers)}
+        await self._steps.of_tenant(step["tenant_id"]).update_one(as_read, {"$set": change})
+
+    async def list_keeping(self, tenant_id: str, execution_id: str, *, after: int, limit: int) -> list[Document]:
+        """Steps that keep artifacts, or whose agents made some, with their outputs, as they began."""
+        keeping = {"$or": [{"artifacts": {"$ne": {}}}, {DIGESTS: {"$ne": None}}]}
+        where = {"execution_id": execution_id, "seq": {"$gt": after}, **keeping}
+        return await self._list(tenant_id, where, limit, BY_SEQ, (*STEP_FIELDS, "output", DIGESTS))
 
     async def list_begun(self, tenant_id: str, execution_id: str, *, after: int, limit: int) -> list[Document]:
         """Steps whose beginning comes after this place in the order of events."""

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BeforeValidator
 
+from app.governance.audit.recording import Record
 from app.http.openapi import Responses, responses, writing
 from app.http.pagination import Cursor, Page, PageParams
 from app.http.parameters import IdempotencyKey, PageQuery
@@ -171,9 +172,15 @@ async def explain_execution(execution_id: ExecutionId, api: Api, principal: Curr
 
 
 @router.post("/executions/{execution_id}/cancel", status_code=202, responses=writing(404, 409))
-async def cancel_execution(execution_id: ExecutionId, api: Api, principal: CurrentPrincipal) -> ExecutionResponse:
+async def cancel_execution(
+    execution_id: ExecutionId, api: Api, principal: CurrentPrincipal, record: Record
+) -> ExecutionResponse:
     """Cancel an execution: steps that run are stopped, the others never begin, and its `finally` still runs."""
-    return await api.show(await api.steering.cancel(principal.tenant_id, execution_id, by=principal.key_id))
+    execution = await api.steering.cancel(principal.tenant_id, execution_id, by=principal.key_id)
+    await record.if_others(
+        "execution.cancelled", {"execution_id": execution_id}, owner=execution.document["created_by"]
+    )
+    return await api.show(execution)
 
 
 @router.post("/executions/{execution_id}/pause", status_code=202, responses=writing(404, 409))

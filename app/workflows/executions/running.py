@@ -31,9 +31,9 @@ class ExecutionRunner:
 
     async def run(self, execution_id: str, *, worker: str) -> None:
         """Do what a message says."""
-        await self._runner.run(execution_id, worker=worker)
-        if await self._driver.has_news(execution_id):
-            await self._drive_here(execution_id, worker)
+        driven = await self._runner.run(execution_id, worker=worker)
+        if driven is not None and await self._driver.has_news(driven.id):
+            await self._drive_here(driven.id, worker)
 
     async def go_on(self, tenant_id: str, execution_id: str) -> None:
         """Have the execution driven on, here if that can be: one of its steps ended."""

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from app.governance.scoring.schemas import WorkScores
 from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
 from app.tasks.inputs import check_bounds
+from app.tasks.policy_schemas import PolicyNote
 from app.tasks.schemas import EXAMPLE_ID, EXAMPLE_TIME, Metadata
 from app.workflows.definitions.schemas import EXAMPLE_DIGEST, Graph
 from app.workflows.executions.listing import StepStatus
@@ -122,6 +124,7 @@ class WaitsFor(BaseModel):
     """What a step waits for that no worker can do."""
 
     what: Literal["approval", "event", "time"]
+    approval_id: str | None = Field(None, description="What `/v1/approvals` shows and takes decisions about.")
     message: str | None = None
     approvers: list[str] | None = None
     quorum: int | None = None
@@ -180,6 +183,10 @@ class StepResponse(StepItem):
     attempts: list[StepAttempt]
     votes: list[Vote]
     artifacts: dict[str, Any]
+    policy: PolicyNote | None = Field(None, description="Null where there is no policy, or it was not asked.")
+    scores: WorkScores | None = Field(
+        None, description="Made before the step began; null where no policy asked for it."
+    )
     api_version: Literal["v1"] = "v1"
 
 

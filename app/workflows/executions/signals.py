@@ -12,12 +12,12 @@ from app.clock import Clock
 from app.database.documents import Document, Documents
 from app.database.errors import DuplicateDocument
 from app.database.indexes import Index
+from app.durations import LONGEST_DURATION
 from app.errors import Conflict, Invalid
 from app.workflows.executions.conclusions import Conclusions
 from app.workflows.executions.models import SIGNALS
 from app.workflows.executions.repository import ExecutionRepository
 from app.workflows.executions.values import ValueStore, place_of
-from app.workflows.language.models import LONGEST_DURATION
 from app.workflows.planner import End
 from app.workflows.view import Ended
 
@@ -75,11 +75,14 @@ class SignalBox:
 
     async def deliver(self, tenant_id: str, execution_id: str) -> int:
         """How many steps have ended by events that were kept for them: the oldest event first."""
-        waiting = {one["_id"]: one for one in await self._repository.list_waiting_for_events(tenant_id, execution_id)}
-        if not waiting:
+        signals = await self._undelivered(tenant_id, execution_id)
+        if not signals:
             return 0
+        kept = {(one["event"], one["key"]) for one in signals}
+        found = await self._repository.list_waiting_for_events(tenant_id, execution_id, kept)
+        waiting = {one["_id"]: one for one in found}
         ended = 0
-        for signal in await self._undelivered(tenant_id, execution_id):
+        for signal in signals:
             step = await self._taker(signal, waiting)
             if step is not None:
                 del waiting[step["_id"]]
@@ -91,7 +94,8 @@ class SignalBox:
         if await self._documents.of_tenant(tenant_id).count(where, limit=MOST_KEPT) >= MOST_KEPT:
             message = f"{MOST_KEPT} signals wait already, and no step of the execution has taken them"
             raise TooManySignals(message)
-        for step in await self._repository.list_waiting_for_events(tenant_id, execution_id):
+        sent = [(signal.event, signal.key)]
+        for step in await self._repository.list_waiting_for_events(tenant_id, execution_id, sent):
             if _fits(step["waits_for"], signal.event, signal.key):
                 ended = await self._conclusions.checked(step, Ended(End.SUCCEEDED, signal.as_json()))
                 if ended.error:

@@ -7,16 +7,18 @@ from datetime import datetime
 
 from app.agents.registry import Registry
 from app.clock import Clock
+from app.database.errors import StoreFailure
 from app.errors import OrchestratorError
 from app.jobs.models import Job
 from app.jobs.slots import Slots
 from app.workflows.executions.drive import Drive
 from app.workflows.executions.hearing import Hearing
 from app.workflows.executions.journal import Instance, Journal
-from app.workflows.executions.models import Waits
-from app.workflows.executions.opening import earliest
+from app.workflows.executions.models import Waits, step_id
 from app.workflows.executions.rendering import Rendered, inline_output, is_inline, rendered
+from app.workflows.executions.values import ValueTooLarge, check_size
 from app.workflows.handover import checked_output
+from app.workflows.language.models import ApprovalSpec
 from app.workflows.places import cases_of
 from app.workflows.planner import End
 from app.workflows.run import Execute
@@ -32,7 +34,8 @@ FEWEST_ATTEMPTS = 3
 @dataclass(frozen=True, slots=True)
 class Means:
     """``run_held`` does an attempt at a step that was claimed here, ``ring`` has somebody claim one, ``remind`` does
-    so at its time. ``deliver`` brings events that came before somebody waited for them; how many there were."""
+    so at its time. ``deliver`` brings events that came before somebody waited for them; how many there were. ``ask``
+    has people know that a step is going to wait for them; what it waits for then."""
 
     expressions: Values
     registry: Registry
@@ -42,6 +45,7 @@ class Means:
     remind: Callable[[Job, datetime], None]
     deliver: Callable[[str, str], Awaitable[int]]
     clock: Clock
+    ask: Callable[[Job, Execute, ApprovalSpec, Rendered], Awaitable[Rendered]]
     # Where tenants may have so many jobs at a time only, claims are the dispatcher's.
     claims_itself: bool = True
 
@@ -82,6 +86,9 @@ class Starter:
             if job is None:
                 return
             drive.local[job.id] = execute.path
+            if execute.path in drive.to_stop:
+                # Cancelled while it was being stored.
+                job = replace(job, cancel_requested_at=self._means.clock())
             try:
                 await self._means.run_held(job)
             finally:
@@ -109,9 +116,18 @@ class Starter:
             await self._end_at_once(drive, execute, failed(error))
             return None
         drive.known.add(execute.path)
-        drive.begun.setdefault(execute.path, now)
-        job = await self._journal.hand_out(drive.execution, instance, content, worker=worker)
+        drive.note_begun(execute.path, now)
+        try:
+            if execute.step.approval is not None:
+                content = await self._means.ask(drive.execution, execute, execute.step.approval, content)
+            job = await self._journal.hand_out(drive.execution, instance, content, worker=worker)
+        except (StoreFailure, ValueTooLarge) as error:
+            # What no document can hold, as too long a question to an approver, is this step's failure alone.
+            await self._end_at_once(drive, execute, failed(error))
+            return None
         if job is None:
+            # Its end may have been heard by a driver before this one.
+            drive.watched.add(step_id(drive.execution.id, drive.execution.document["series"], execute.path))
             drive.away[execute.path] = _waits(content)
             drive.must_look = True
         return job
@@ -138,6 +154,7 @@ class Starter:
     def _computed(self, execute: Execute) -> Ended:
         try:
             output = inline_output(execute.step, self._means.expressions, execute)
+            check_size(output)
         except OrchestratorError as error:
             return failed(error)
         return checked_output(execute.step, Ended(End.SUCCEEDED, output))
@@ -173,7 +190,7 @@ def _deadline(drive: Drive, execute: Execute, now: datetime) -> datetime | None:
     for path, around in execute.around:
         if around is not execute.step and around.timeout is not None:
             if path not in drive.limits:
-                drive.limits[path] = (earliest(drive.begun, path) or now) + around.timeout
+                drive.limits[path] = drive.begun.get(path, now) + around.timeout
             limits.append(drive.limits[path])
     return min(limits, default=None)
 

@@ -43,14 +43,17 @@ class Steering:
         self._clock = clock
 
     async def cancel(self, tenant_id: str, execution_id: str, *, by: str) -> Job:
-        """Steps that run are stopped, what has not begun never does, and every `finally` still runs."""
-        wanted = {"cancel_wanted": {"at": self._clock(), "by": by}}
+        """Steps that run are stopped, what has not begun never does, and every `finally` still runs.
+
+        A pause is over with it, so that the execution comes to its end.
+        """
+        wanted = {"cancel_wanted": {"at": self._clock(), "by": by}, "paused_at": None, "paused_by": None}
         return await self._mark(tenant_id, execution_id, wanted, where={"cancel_wanted": None})
 
     async def pause(self, tenant_id: str, execution_id: str, *, by: str) -> Job:
-        """Steps that run go on to their end, and nothing new begins."""
+        """Steps that run go on to their end, and nothing new begins; nothing for one that is being cancelled."""
         paused = {"paused_at": self._clock(), "paused_by": by}
-        return await self._mark(tenant_id, execution_id, paused, where={"paused_at": None})
+        return await self._mark(tenant_id, execution_id, paused, where={"paused_at": None, "cancel_wanted": None})
 
     async def resume(self, tenant_id: str, execution_id: str, *, by: str) -> Job:
         """Let a paused execution go on; nothing for one that is not paused."""

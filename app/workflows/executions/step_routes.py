@@ -66,18 +66,28 @@ def _answer(body: AnswerRequest | None, *, approved: bool) -> Answer:
 
 @router.post("/steps/{path}/approve", status_code=202, responses=writing(404, 409))
 async def approve_execution_step(
-    execution_id: ExecutionId, path: StepPath, api: Api, principal: CurrentPrincipal, body: AnswerRequest | None = None
+    execution_id: ExecutionId,
+    path: StepPath,
+    api: Api,
+    principal: CurrentPrincipal,
+    body: AnswerRequest | None = None,
 ) -> StepItem:
     """Approve a step that waits for it. With a quorum it goes on when so many keys have approved."""
-    return present_step_item(await api.answers.give(principal, execution_id, path, _answer(body, approved=True)))
+    step = await api.answers.give(principal, execution_id, path, _answer(body, approved=True))
+    return present_step_item(step)
 
 
 @router.post("/steps/{path}/reject", status_code=202, responses=writing(404, 409))
 async def reject_execution_step(
-    execution_id: ExecutionId, path: StepPath, api: Api, principal: CurrentPrincipal, body: AnswerRequest | None = None
+    execution_id: ExecutionId,
+    path: StepPath,
+    api: Api,
+    principal: CurrentPrincipal,
+    body: AnswerRequest | None = None,
 ) -> StepItem:
     """Reject a step that waits for an approval: it fails at once with APPROVAL_REJECTED."""
-    return present_step_item(await api.answers.give(principal, execution_id, path, _answer(body, approved=False)))
+    step = await api.answers.give(principal, execution_id, path, _answer(body, approved=False))
+    return present_step_item(step)
 
 
 @router.get("/logs", responses=responses(404, 422, 503))

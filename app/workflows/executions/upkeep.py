@@ -27,13 +27,10 @@ class ExecutionUpkeep:
         before = self._clock() - PATIENCE
         unheard = await self._journal.list_abandoned(ended_before=before)
         forgotten = {one["execution_id"]: one["tenant_id"] for one in unheard}
-        unheeded = {
-            "status": Status.AWAITING_APPROVAL.value,
-            "cancel_wanted": {"$ne": None},
-            "updated_at": {"$lt": before},
-        }
-        for one in await self._executions.find_many(unheeded, limit=BATCH, fields=["tenant_id"]):
-            forgotten[one["_id"]] = one["tenant_id"]
+        rests = {"status": Status.AWAITING_APPROVAL.value, "updated_at": {"$lt": before}}
+        for unheeded in ({"cancel_wanted": {"$ne": None}}, {"rests_paused": True, "paused_at": None}):
+            for one in await self._executions.find_many({**rests, **unheeded}, limit=BATCH, fields=["tenant_id"]):
+                forgotten[one["_id"]] = one["tenant_id"]
         over = await self._ended(list(forgotten))
         for execution_id, tenant_id in forgotten.items():
             if execution_id in over:

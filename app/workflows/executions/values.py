@@ -9,12 +9,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.artifacts.store import ArtifactStore
+from app.errors import OrchestratorError
 
 # In bytes; more goes to the artifact store.
 LARGEST_INLINE = 64 * 1024
+# Templates hand on what they only name, however often, so that a few lines may describe more than any memory holds.
+LARGEST = 32 * 1024 * 1024
+DEEPEST = 200
 JSON = "application/json"
 
 Stored = Mapping[str, Any]
+
+
+class ValueTooLarge(OrchestratorError):
+    code = "VALUE_TOO_LARGE"
+    title = "Value too large"
 
 
 class ValueStore:
@@ -24,7 +33,7 @@ class ValueStore:
     async def put(self, place: str, value: Any) -> dict[str, Any]:
         """How the value is to be stored in a document, of the execution whose place it is.
 
-        Raises what `ArtifactStore.put` raises.
+        Raises `ValueTooLarge`, and what `ArtifactStore.put` raises.
         """
         text = encoded(value)
         if len(text) <= LARGEST_INLINE:
@@ -47,5 +56,26 @@ def place_of(tenant_id: str, execution_id: str) -> str:
 
 
 def encoded(value: Any) -> str:
-    """In ASCII, so that it is as long as it has characters, and holds what no UTF-8 can."""
+    """In ASCII, so that it is as long as it has characters, and holds what no UTF-8 can. Raises `ValueTooLarge`."""
+    check_size(value)
     return json.dumps(value, separators=(",", ":"))
+
+
+def check_size(value: Any) -> None:
+    """Raises `ValueTooLarge`. What is named many times is looked at once, so this costs less than writing it down."""
+    if _size(value, {}, DEEPEST) > LARGEST:
+        raise ValueTooLarge(f"a value has more than {LARGEST} characters as JSON; keep it elsewhere and name it")
+
+
+def _size(value: Any, known: dict[int, int], levels: int) -> int:
+    if isinstance(value, str):
+        return len(value) + 2
+    if not isinstance(value, dict | list):
+        return 1
+    if not levels:
+        raise ValueTooLarge(f"a value is nested deeper than {DEEPEST} levels")
+    if (found := known.get(id(value))) is None:
+        names, parts = (value.keys(), value.values()) if isinstance(value, dict) else ((), value)
+        found = 2 + sum(len(name) + 4 for name in names) + sum(_size(part, known, levels - 1) + 1 for part in parts)
+        known[id(value)] = found
+    return found

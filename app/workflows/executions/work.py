@@ -27,10 +27,11 @@ from app.observability.redaction import Redactor
 from app.setting_evaluation import EvaluationRequest
 from app.tasks.execution import AgentExecution, Equipment
 from app.tasks.models import ROUTER
+from app.workflows.executions.approvals import StepApprovals
 from app.workflows.executions.attempts import StepRuns
 from app.workflows.executions.values import place_of
 from app.workflows.language.models import ApprovalSpec, EvaluateSpec, Step
-from app.workflows.steps.approvals import decided, expired
+from app.workflows.steps.approvals import decided
 from app.workflows.steps.commands import Guard, program_of, run_program, said_by
 from app.workflows.steps.evaluating import cannot_be_asked_again, evaluated
 from app.workflows.steps.files import read_file
@@ -57,6 +58,7 @@ class Workshop:
     redactor: Redactor
     new_meter: Callable[[], Meter]
     environment: Mapping[str, str] = field(repr=False)
+    approvals: StepApprovals
     allow_commands: bool = False
     guard: Guard = field(default_factory=Guard)
 
@@ -96,7 +98,7 @@ class StepWork:
         if step.wait is not None:
             return _waited(given["wait"])
         if step.approval is not None:
-            return self._expired(step.approval)
+            return await self._expired(step.approval)
         raise Invalid(f"a step of kind {step.kind} is not carried out by itself")
 
     async def _agent(self, name: str, given: Given, feedback: str | None = None) -> dict[str, Any]:
@@ -176,8 +178,9 @@ class StepWork:
         kept = await self._workshop.equipment.artifacts.put(place, data, media_type)
         return {"sha256": kept.sha256, "size": kept.size, "media_type": media_type}
 
-    def _expired(self, spec: ApprovalSpec) -> dict[str, Any]:
-        return decided(self._attempt.job.document["path"], spec.form, expired(spec))
+    async def _expired(self, spec: ApprovalSpec) -> dict[str, Any]:
+        answer = await self._workshop.approvals.settled(self._attempt.job, spec)
+        return decided(self._attempt.job.document["path"], spec.form, answer)
 
 
 def _waited(given: Given) -> dict[str, Any]:

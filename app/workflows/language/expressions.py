@@ -10,16 +10,11 @@ from typing import Any
 
 from cel_expr_python import cel
 
-from app.workflows.language.compiling import (
-    LARGEST_BOUND,
-    LOOP,
-    MOST_WORK,
-    Compiled,
-    ExpressionInvalid,
-    compile_expression,
-)
-from app.workflows.language.cost import Extent, cost_of
-from app.workflows.language.references import Path, Wanted, shown
+from app.expressions.compiling import Compiled, ExpressionInvalid
+from app.expressions.cost import Extent, cost_of
+from app.expressions.failures import reason_of
+from app.expressions.references import Path, Wanted, shown
+from app.workflows.language.compiling import LARGEST_BOUND, LOOP, MOST_WORK, compile_expression
 from app.workflows.language.templates import Template, TemplateInvalid, parse_template
 from app.workflows.view import Ended, ExpressionFailed, View
 
@@ -31,19 +26,6 @@ _LARGEST_INTEGER = 2**63 - 1
 _SHOWN = 80
 # What CEL would cut off or take for another type: zero characters, and integers beyond 64 bits.
 _SUSPICIOUS = re.compile(r"\\u0000|\d{19}")
-# The library's own reasons are not told: they hold values.
-_REASONS = {
-    "divide by zero": "it divides by zero",
-    "modulus by zero": "it divides by zero",
-    "overflow": "a number becomes too large",
-    "<jump_condition>": "a condition is neither true nor false",
-    "teration budget": "it goes through more than 10000 items; use for_each",
-    "conversion failed": "a text cannot be converted",
-    "cannot convert": "a text cannot be converted",
-    "regular expression": "a regular expression is not one",
-    "No matching overloads": "an operator or function is used with values of the wrong types",
-}
-_NOT_THERE = re.compile("Key not found|Applying SELECT|No value with name|Index error|_[?]._")
 
 
 class Expressions:
@@ -96,13 +78,13 @@ class Expressions:
         try:
             result = compiled.program.eval(data={LOOP if name == "loop" else name: one for name, one in data.items()})
             if result.type() == cel.Type.ERROR:
-                raise seen.missing(compiled) or _failed(expression, _reason(str(result.value())))
+                raise seen.missing(compiled) or _failed(expression, reason_of(str(result.value())))
             return _plain(expression, result.plain_value())
         except TypeError as error:
             # Only an optional has no value in Python.
             raise _failed(expression, "it gives an optional; end it with `.orValue(…)`") from error
         except RuntimeError as error:
-            raise _failed(expression, _reason(str(error))) from error
+            raise _failed(expression, reason_of(str(error))) from error
 
 
 class _Seen:
@@ -297,13 +279,6 @@ def _as_json(value: Any) -> Any:
 def as_text(value: Any) -> str:
     """How a value reads among other words: texts as they are, all else as compact JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _reason(told: str) -> str:
-    if _NOT_THERE.search(told):
-        return "a part of it is not there"
-    reasons = (reason for sign, reason in _REASONS.items() if sign in told)
-    return next(reasons, "it cannot be evaluated with these values")
 
 
 def _failed(expression: str, reason: str) -> ExpressionFailed:

@@ -7,17 +7,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from app.errors import Invalid, NotFound
+from app.field_problems import field_problems, located
+from app.source_problems import Positions, Problem, path_text
 from app.source_tree import Path
 from app.workflows.language.checks.catalogue import Catalogue
 from app.workflows.language.checks.document import check_workflow
 from app.workflows.language.digests import definition_digest
-from app.workflows.language.field_problems import field_problems, located
 from app.workflows.language.models import Workflow
 from app.workflows.language.parts import Part, Resolver, calls_of
-from app.workflows.language.problems import Problem, WorkflowInvalid
+from app.workflows.language.problems import WorkflowInvalid
 from app.workflows.language.repair import Unrepairable, owner_of, repaired
 from app.workflows.language.short_form import is_short, translated
-from app.workflows.language.source import Positions, mapping_of, path_text, read_document
+from app.workflows.language.source import mapping_of, read_document
 from app.workflows.plan import Plan, compile_plan
 
 MOST_PARTS = 100

@@ -1,29 +1,27 @@
 """A workflow document as it is written, field by field; what its parts mean together is checked in `checks`."""
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
-    PlainSerializer,
     StringConstraints,
     Tag,
-    WithJsonSchema,
     model_validator,
 )
 
-from app.workflows.language.contracts import Contracts, Identifier
+from app.contracts import Contracts, Identifier
+from app.durations import Duration
+from app.expressions.lexis import LONGEST_EXPRESSION
+from app.governance.approvals.terms import Escalation
 
 MOST_STEPS = 2000
 MOST_ITERATIONS = 10_000
 LONGEST_TEXT = 100_000
-LONGEST_EXPRESSION = 2000
 
 # `steps.ID` is an expression.
 StepId = Identifier
@@ -34,40 +32,6 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_EXPRESSION)]
 # Any JSON value; texts in it may hold `${{ }}`.
 Template = Any
-
-_NUMBER = "[0-9]{1,9}"
-_PARTS = rf"(?:({_NUMBER})d)?(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER}(?:\.[0-9]{{1,6}})?)s)?(?:({_NUMBER})ms)?"
-_DURATION = re.compile(_PARTS)
-DURATION_PATTERN = f"^{_PARTS}$"
-_UNITS = ("days", "hours", "minutes", "seconds", "milliseconds")
-LONGEST_DURATION = timedelta(days=365)
-
-
-def parse_duration(value: Any) -> Any:
-    """`90s`, `1h30m`, `250ms`. Raises ValueError."""
-    if isinstance(value, timedelta):
-        return value
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if found is None or not any(found.groups()):
-        raise ValueError("write a duration with units, for instance 90s, 10m, 1h30m or 250ms")
-    given = zip(_UNITS, found.groups(), strict=True)
-    length = timedelta(**{unit: float(number) for unit, number in given if number})
-    if not timedelta() < length <= LONGEST_DURATION:
-        raise ValueError("a duration is longer than nothing and at most 365 days")
-    return length
-
-
-def duration_text(length: timedelta) -> str:
-    """What `parse_duration` reads as this length."""
-    return f"{length.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(duration_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "minLength": 2}),
-]
 
 
 def _is_object(value: Any) -> str:
@@ -131,6 +95,8 @@ class ApprovalSpec(Strict):
         default_factory=list, max_length=100, description="Names, groups or roles; empty: anyone."
     )
     quorum: int = Field(1, ge=1, le=100, description="How many have to approve.")
+    self_approval: bool = Field(False, description="Whether the key that started the execution may decide.")
+    escalation: Escalation | None = None
     expires_in: Duration | None = None
     on_expiry: Literal["reject", "approve", "fail"] = "reject"
     form: Contracts = Field(default_factory=dict, description="Fields that approvers fill in.")

@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from app.field_problems import located, meant_key
 from app.source_tree import Path
-from app.workflows.language.field_problems import located, meant_key
 from app.workflows.language.models import KINDS, Workflow
 
 MOST_ROUNDS = 4

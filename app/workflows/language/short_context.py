@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
-from app.workflows.language.contracts import RESERVED
+from app.contracts import RESERVED
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 

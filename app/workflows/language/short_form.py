@@ -13,14 +13,16 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from app.contracts import Identifier
+from app.durations import LONGEST_DURATION, duration_text
+from app.expressions.lexis import LONGEST_EXPRESSION
+from app.field_problems import field_problems, suggestion
+from app.source_problems import Positions, Problem
 from app.source_tree import Path
-from app.workflows.language.contracts import Identifier
-from app.workflows.language.field_problems import field_problems, suggestion
-from app.workflows.language.models import LONGEST_DURATION, LONGEST_EXPRESSION, LONGEST_TEXT, Strict, duration_text
-from app.workflows.language.problems import Problem, WorkflowInvalid
+from app.workflows.language.models import LONGEST_TEXT, Strict
+from app.workflows.language.problems import WorkflowInvalid
 from app.workflows.language.short_condition import LONGEST, ConditionInvalid, condition_to_cel
 from app.workflows.language.short_context import Circular, Context, Unordered, Writer, is_word
-from app.workflows.language.source import Positions
 
 MOST_STEPS = 500
 _KEYS = {

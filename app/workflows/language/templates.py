@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.errors import Invalid
-from app.workflows.language.lexis import QUOTED, WORD
+from app.expressions.lexis import QUOTED, WORD
 
 MOST_EXPRESSIONS = 100
 

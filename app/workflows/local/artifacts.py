@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.workflows.chain import canonical
+from app.hash_chain import canonical
 from app.workflows.local.evidence import JSON_TYPE, TENANT, Evidence
 from app.workflows.planner import End
 from app.workflows.run import Execute

@@ -5,8 +5,8 @@ from difflib import get_close_matches
 
 from app.agents.registry import Registry
 from app.agents.tools.allowing import tools_of
-from app.agents.tools.models import MCP_PREFIX, SideEffect
 from app.errors import Invalid
+from app.governance.scoring.scorer import acting_tools
 from app.setting_mcp import McpServer
 from app.workflows.language.models import ApprovalSpec
 from app.workflows.local.people import is_decided, step_of
@@ -19,9 +19,7 @@ from app.workflows.steps.approvals import Approval
 def check_effects(plan: Plan, registry: Registry, servers: Mapping[str, McpServer]) -> None:
     """Raises `Invalid` for agents with tools that change something outside: only a server keeps that from being done
     twice."""
-    acting = {tool.name for tool in registry.list_tools() if tool.side_effect is SideEffect.EXTERNAL}
-    for name, server in servers.items():
-        acting |= {f"{MCP_PREFIX}{name}.{tool}" for tool in server.tools - set(server.read_only)}
+    acting = acting_tools(registry, servers)
     specs = (registry.find_agent(step.agent) for step in steps_in(plan) if step.agent)
     found = {spec.name: sorted(tools_of(spec, servers) & acting) for spec in specs if spec}
     if told := [f"{name} ({', '.join(tools)})" for name, tools in sorted(found.items()) if tools]:

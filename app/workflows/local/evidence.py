@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.artifacts.store import ArtifactStore
-from app.workflows.chain import canonical
+from app.hash_chain import canonical
 from app.workflows.local.journal import EvidenceCorrupt
 
 TENANT = "local"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from app.workflows.chain import Event
+from app.hash_chain import Event
 from app.workflows.costs import added
 from app.workflows.local.evidence import Ref
 

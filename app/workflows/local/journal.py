@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from app.clock import Clock, to_iso, utc_now
 from app.errors import OrchestratorError
-from app.workflows.chain import BEGINNING, Event, digest_of, follows
+from app.hash_chain import BEGINNING, Event, digest_of, follows
 
 
 class EvidenceCorrupt(OrchestratorError):

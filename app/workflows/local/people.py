@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.workflows.language.contracts import Contracts
+from app.contracts import Contracts
 from app.workflows.steps.approvals import Approval
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.artifacts.store import ArtifactCorrupt, ArtifactNotFound
 from app.errors import Invalid
-from app.workflows.chain import BEGINNING, Event
+from app.hash_chain import BEGINNING, Event
 from app.workflows.language.digests import kept_digest
 from app.workflows.local.evidence import TENANT, Evidence, Ref
 from app.workflows.local.history import History, StepRecord

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from app.clock import Clock
 from app.errors import Conflict, NotFound
+from app.hash_chain import Event
 from app.ids import is_id, new_trace_id
-from app.workflows.chain import Event
 from app.workflows.local.evidence import TENANT, Evidence, Ref, write_json
 from app.workflows.local.history import History
 from app.workflows.local.journal import Journal, read_journal

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from app.clock import Clock, to_iso
+from app.contracts import Contracts
 from app.errors import AttemptTimeout, Invalid
-from app.workflows.language.contracts import Contracts
 from app.workflows.language.expressions import as_text
 from app.workflows.language.models import ApprovalSpec, Step, WaitSpec
 from app.workflows.local.agents import Agents

@@ -4,21 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from app.errors import ExecutionError, Invalid
-from app.workflows.language.contracts import Contracts, object_schema_of, violations, with_defaults
+from app.contracts import Contracts, object_schema_of, violations, with_defaults
+from app.errors import Invalid
+from app.governance.approvals.models import EXPIRY, ApprovalExpired, ApprovalRejected
 from app.workflows.language.models import ApprovalSpec
 
 _NOBODY = "nobody answered in time"
-
-
-class ApprovalRejected(ExecutionError):
-    code = "APPROVAL_REJECTED"
-    title = "Approval rejected"
-
-
-class ApprovalExpired(ExecutionError):
-    code = "APPROVAL_EXPIRED"
-    title = "Approval expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +46,9 @@ def expired(spec: ApprovalSpec) -> Approval:
     """What stands in for the answer that nobody gave. Raises `ApprovalExpired`."""
     match spec.on_expiry:
         case "approve":
-            return Approval(True, "expiry", _NOBODY)
+            return Approval(True, EXPIRY, _NOBODY)
         case "reject":
-            return Approval(False, "expiry", _NOBODY)
+            return Approval(False, EXPIRY, _NOBODY)
         case "fail":
             raise ApprovalExpired(_NOBODY)
         case other:

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from app.contracts import json_schema_of, violations
 from app.workflows.language.checks.catalogue import Catalogue
 from app.workflows.language.checks.findings import Findings, Path, nearest
-from app.workflows.language.contracts import json_schema_of, violations
 from app.workflows.language.models import Step, Workflow
 from app.workflows.language.templates import templates_in
 

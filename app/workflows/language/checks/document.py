@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+from app.contracts import ANYTHING, Schema
+from app.expressions.references import path_of
+from app.source_problems import Positions, Problem
 from app.workflows.language.checks.agents import check_agent, check_call
 from app.workflows.language.checks.catalogue import Catalogue
 from app.workflows.language.checks.findings import Findings, Path
@@ -26,11 +29,7 @@ from app.workflows.language.checks.structure import (
 from app.workflows.language.checks.switches import check_switch
 from app.workflows.language.checks.types import types_of
 from app.workflows.language.checks.values import Values
-from app.workflows.language.contracts import ANYTHING, Schema
 from app.workflows.language.models import ExhaustedOutput, Fallback, Step, Workflow
-from app.workflows.language.problems import Problem
-from app.workflows.language.references import path_of
-from app.workflows.language.source import Positions
 
 
 def check_workflow(

@@ -5,8 +5,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from app.workflows.language.problems import Problem
-from app.workflows.language.source import Positions
+from app.source_problems import Positions, Problem
 
 Path = tuple[str | int, ...]
 # More than are shown, and no more than that: a document can have thousands, and each name is compared with others.

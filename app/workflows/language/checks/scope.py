@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from app.contracts import ANYTHING, Schema, object_schema_of, schema_at
 from app.workflows.language.checks.findings import Path
 from app.workflows.language.checks.structure import Body, closures
-from app.workflows.language.contracts import ANYTHING, Schema, object_schema_of, schema_at
 from app.workflows.language.models import ExhaustedOutput, Fallback, Step, Workflow
 
 Parts = Mapping[str, Workflow]

@@ -1,10 +1,10 @@
 """The cases of a switch: they can come, and one of them always fits."""
 
+from app.expressions.tree import Node
 from app.workflows.language.checks.findings import Findings, Path, nearest
 from app.workflows.language.checks.scope import Scope
 from app.workflows.language.checks.types import types_of, values_of
 from app.workflows.language.models import Step
-from app.workflows.language.tree import Node
 
 _NAMES = {True: "true", False: "false", None: "null"}
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from app.contracts import Schema, types_at
+from app.expressions.references import path_of, shown
+from app.expressions.tree import Call, Constant, Entries, Items, Node, nodes_of
 from app.workflows.language.checks.findings import nearest
 from app.workflows.language.checks.scope import Scope
-from app.workflows.language.contracts import Schema, types_at
-from app.workflows.language.references import path_of, shown
-from app.workflows.language.tree import Call, Constant, Entries, Items, Node, nodes_of
 
 _EQUAL = frozenset({"_==_", "_!=_"})
 _ORDERED = frozenset({"_<_", "_<=_", "_>_", "_>=_"})

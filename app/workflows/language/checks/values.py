@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from app.expressions.compiling import ExpressionInvalid
+from app.expressions.references import Reference, references_of, shown
+from app.expressions.tree import Constant, Node
 from app.workflows.language.checks.findings import Findings, Path, nearest
 from app.workflows.language.checks.scope import Scope
 from app.workflows.language.checks.types import check_comparisons, types_of
-from app.workflows.language.compiling import ExpressionInvalid, check_expression, parse
-from app.workflows.language.references import Reference, references_of, shown
+from app.workflows.language.compiling import check_expression, parse
 from app.workflows.language.templates import TemplateInvalid, parse_template, templates_in
-from app.workflows.language.tree import Constant, Node
 
 _USUAL = ("inputs", "steps", "vars", "run")
 _STEP_MEMBERS = ("output", "status", "error", "attempts")

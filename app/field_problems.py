@@ -8,10 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from app.model_keys import keys_at
+from app.source_problems import MOST_PROBLEMS, Positions, Problem
 from app.source_tree import Path
-from app.workflows.language.json_schema import keys_at
-from app.workflows.language.problems import MOST_PROBLEMS, Problem
-from app.workflows.language.source import Positions
 
 MOST_NAMED = 30
 # What Pydantic adds to the place of a key that does not fit.

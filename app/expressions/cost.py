@@ -9,8 +9,8 @@ reads or makes is work, and so is what the library copies.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from app.workflows.language.references import Path, path_of
-from app.workflows.language.tree import Call, Constant, Entries, Fold, Items, Member, Name, Node, children_of, nodes_of
+from app.expressions.references import Path, path_of
+from app.expressions.tree import Call, Constant, Entries, Fold, Items, Member, Name, Node, children_of, nodes_of
 
 # The library stops after as many iterations, of all folds together.
 MOST_ITERATIONS = 10_000

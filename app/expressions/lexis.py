@@ -1,4 +1,4 @@
-"""What in an expression is a string, a comment or a quoted name: its braces and words mean nothing."""
+"""What expressions are written with. In a string, a comment or a quoted name braces and words mean nothing."""
 
 # Strings with prefix `r` know no escapes; both kinds may go over lines in three quotes. For `re.VERBOSE`.
 QUOTED = r"""
@@ -8,4 +8,6 @@ QUOTED = r"""
     |//[^\n]*
     |`[^`\n]*`
 """
+# In characters.
+LONGEST_EXPRESSION = 2000
 WORD = "[A-Za-z_][A-Za-z0-9_]*"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from app.workflows.language.tree import Call, Constant, Fold, Member, Name, Node, children_of
+from app.expressions.tree import Call, Constant, Fold, Member, Name, Node, children_of
 
 Path = tuple[str | int, ...]
 # Names of functions that are written with a dot, as `math.greatest`.
