@@ -50,7 +50,7 @@ from app.governance.policy.configured import configured_policy
 from app.http.client_address import ClientAddresses
 from app.http.health import HealthCheck, Probe, health_router
 from app.http.idempotency import Idempotency
-from app.http.openapi import install_openapi, operation_id
+from app.http.openapi import install_openapi, operation_id, take_routes
 from app.http.pagination import MOST_COUNTED
 from app.http.rate_limit import FailedAttempts, RateLimiter
 from app.http.server import Server, server_config
@@ -142,7 +142,7 @@ def create_app(settings: Settings, *, core_factory: CoreFactory = build_core) ->
     app.state.link_tokens = LinkTokens(secret)
     app.add_exception_handler(StreamOver, _nothing_more)
     for router in ROUTERS:
-        app.include_router(router)
+        take_routes(app, router)
     if settings.prometheus_enabled:
         app.include_router(_prometheus_router(metrics))
     _install_edges(app, settings, limiter, tokens, metrics)

@@ -17,8 +17,8 @@ from celery.exceptions import SecurityWarning
 
 from app.agents.registry import Registry
 from app.bootstrap.execution import build_execution
-from app.bootstrap.policies import configured_policy
 from app.checkpoints.strictness import require_strict_msgpack
+from app.governance.policy.configured import configured_policy
 from app.ids import new_token
 from app.jobs.broker import QUEUES
 from app.jobs.workers import WorkerIdentity

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
@@ -161,3 +161,14 @@ def _complete(operation: dict[str, Any], *, is_public: bool) -> None:
         known["422"] = _response(422, _EXAMPLES[422])
     if is_public:
         operation["security"] = []
+
+
+def take_routes(app: FastAPI, router: APIRouter) -> None:
+    """Serve the routes of a router as they are.
+
+    `include_router` would make a copy of each, with its models, at the first request of every process.
+    """
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            route.unique_id = operation_id(route)
+    app.router.routes.extend(router.routes)

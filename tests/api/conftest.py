@@ -16,6 +16,8 @@ from tests.api.world import StartWorld, World, started_world, world_settings
 from tests.processes import Server
 
 StartApi = Callable[..., AbstractAsyncContextManager[Api]]
+# Read once: it takes longer than many a test.
+OF_THE_LOG = load_settings(_env_file=None, environment="test")
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +25,7 @@ def log() -> Iterator[io.StringIO]:
     """What the API logs, as in production: one JSON object per line."""
     root, stream = logging.getLogger(), io.StringIO()
     level, handlers = root.level, list(root.handlers)
-    configure_logging(load_settings(_env_file=None, environment="test"), service="api", stream=stream)
+    configure_logging(OF_THE_LOG, service="api", stream=stream)
     yield stream
     structlog.reset_defaults()
     root.setLevel(level)

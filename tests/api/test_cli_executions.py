@@ -98,6 +98,7 @@ async def test_a_file_is_run_on_a_server_and_followed_to_its_end(terminal: Termi
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("at_work")
+@pytest.mark.long
 async def test_an_approval_and_an_event_are_given_from_the_command_line(terminal: Terminal, folder: Path) -> None:
     first = await followed(terminal, "run", written(folder, APPROVING), "--json")
     execution_id = json.loads(first.stdout)["execution_id"]

@@ -101,6 +101,7 @@ async def test_a_workflow_gives_on_workers_what_it_gives_locally(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [COMMANDS[NAMES.index("design-plan-implement")]], ids=["delivery"], indirect=True)
+@pytest.mark.long
 async def test_a_workflow_that_calls_files_is_run_on_a_server_with_one_command(
     locally: Json, words: list[str], hands: Hands, terminal: Terminal
 ) -> None:

@@ -126,6 +126,7 @@ async def _is_found(api: Api, task_id: str) -> bool:
     return (await api.get(f"/v1/tasks/{task_id}")).status_code == 200
 
 
+@pytest.mark.long
 async def test_requests_during_a_restart_of_the_store_are_done_or_told_to_try_again(
     own_store: Server, own_valkey: Server, tmp_path: Path
 ) -> None:

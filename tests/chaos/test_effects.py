@@ -24,6 +24,7 @@ def keys_sent(world: World, task: Json) -> list[str]:
     return [event.detail for event in world.events(task["task_id"], kind="sent")]
 
 
+@pytest.mark.chaos
 def test_between_an_effect_and_its_commit_a_kill_repeats_the_attempt_and_not_the_effect(
     world: World, client: ChaosClient, verdict: Verdict
 ) -> None:

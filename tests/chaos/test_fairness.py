@@ -55,7 +55,10 @@ def starts_of(events: Iterable[Event], task_ids: Sequence[str]) -> list[float]:
 
 @pytest.mark.parametrize(
     ("many", "seconds", "workers"),
-    [(150, 0.2, 1), pytest.param(10_000, 0.05, 2, marks=[pytest.mark.chaos, pytest.mark.timeout(900)])],
+    [
+        pytest.param(150, 0.2, 1, marks=pytest.mark.chaos),
+        pytest.param(10_000, 0.05, 2, marks=[pytest.mark.chaos, pytest.mark.timeout(900)]),
+    ],
 )
 def test_the_few_tasks_of_one_tenant_do_not_wait_for_the_many_of_another(
     many: int, seconds: float, workers: int, start_world: StartWorld, verdict: Verdict

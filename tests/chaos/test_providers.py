@@ -88,6 +88,7 @@ def shortest_pause(provider: Provider) -> float:
     )
 
 
+@pytest.mark.chaos
 def test_a_rate_limit_is_waited_for_and_what_waited_does_not_return_as_a_burst(
     start_world: StartWorld, verdict: Verdict
 ) -> None:

@@ -25,6 +25,7 @@ def numbered(history: list[dict[str, object]]) -> list[dict[str, object]]:
     return [{"seq": place, **entry} for place, entry in enumerate(history, start=1)]
 
 
+@pytest.mark.chaos
 def test_a_stream_that_breaks_with_the_api_and_with_the_worker_goes_on_where_it_was(
     world: World, client: ChaosClient, verdict: Verdict
 ) -> None:

@@ -32,6 +32,7 @@ DEATHS = [
 
 
 @pytest.mark.parametrize("death", DEATHS)
+@pytest.mark.chaos
 def test_a_request_that_is_repeated_after_the_api_died_makes_one_task(
     death: str, world: World, client: ChaosClient, verdict: Verdict
 ) -> None:
@@ -51,6 +52,7 @@ def test_a_request_that_is_repeated_after_the_api_died_makes_one_task(
     verdict.check(world, client, spare_executions=0)
 
 
+@pytest.mark.chaos
 def test_what_was_stored_before_the_api_died_is_done_though_nobody_was_told(
     world: World, client: ChaosClient, verdict: Verdict
 ) -> None:

@@ -33,6 +33,7 @@ def check_lateness(world: World, due: Due, verdict: Verdict, *, below: float, na
     assert quantile(late, 0.99) < below
 
 
+@pytest.mark.chaos
 def test_timers_go_off_once_and_on_time(world: World, client: ChaosClient, verdict: Verdict) -> None:
     due = set_timers(world, client, work(effect("mail")), spread(150, first=0.5, last=2.0))
 

@@ -22,6 +22,7 @@ ITEMS = 10_000
 MOST_MEGABYTES = 400.0
 
 
+@pytest.mark.chaos
 def test_as_many_run_at_once_as_the_workflow_says_whoever_runs_them(
     world: World, client: ChaosClient, verdict: Verdict
 ) -> None:

@@ -37,7 +37,11 @@ CALM = {"WORKER_SLOTS": str(SLOTS), "LEASE_SEC": "4", "HEARTBEAT_SEC": "0.5"}
 Json = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=BROKERS)
+@pytest.fixture(
+    scope="module",
+    # SQS takes the longest to start.
+    params=[pytest.param(name, marks=[pytest.mark.long] if name == "sqs" else []) for name in BROKERS],
+)
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if request.param == "rabbitmq" and "TEST_RABBITMQ_URL" not in os.environ:
         pytest.skip("no RabbitMQ: set TEST_RABBITMQ_URL=amqp://...")

@@ -37,6 +37,7 @@ def test_a_task_whose_worker_is_killed_is_done_by_the_next_one(stack: Stack) -> 
     assert task["history"][2]["error"]["type"] == "WORKER_LOST"
 
 
+@pytest.mark.long
 def test_a_worker_told_to_stop_hands_its_task_back_without_charging_the_attempt(stack: Stack) -> None:
     task_id = stack.submit(f"{FUNCTION} [[sim latency=3 role=router]]")
     stack.waits_for_the_model(task_id)
@@ -49,6 +50,7 @@ def test_a_worker_told_to_stop_hands_its_task_back_without_charging_the_attempt(
     assert reasons(task) == ["accepted", "claimed", "worker_draining", "claimed", "finished"]
 
 
+@pytest.mark.long
 def test_a_worker_told_to_stop_finishes_what_it_can_in_time(stack: Stack) -> None:
     task_id = stack.submit(f"{FUNCTION} [[sim latency=0.4 role=coder]]")
     stack.waits_for_the_model(task_id)
@@ -60,6 +62,7 @@ def test_a_worker_told_to_stop_finishes_what_it_can_in_time(stack: Stack) -> Non
     stack.came_back("worker-1", old)
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_a_task_that_kills_every_worker_ends_in_the_dead_letter_and_can_be_revived(stack: Stack) -> None:
     task_id = stack.submit(f"{FUNCTION} [[sim latency=2 role=router]]")
@@ -80,6 +83,7 @@ def _runs(stack: Stack, task_id: str, attempt: int) -> bool:
     return bool(task["status"] == "processing" and task["attempt"] == attempt)
 
 
+@pytest.mark.long
 def test_a_stream_is_resumed_without_a_gap_after_the_api_was_killed(stack: Stack) -> None:
     task_id = stack.submit(f"{FUNCTION} [[sim latency=2 role=router]]")
     seen: list[ServerSentEvent] = []
@@ -101,6 +105,7 @@ def test_a_stream_is_resumed_without_a_gap_after_the_api_was_killed(stack: Stack
     assert len({event.id for event in seen}) == len(seen)
 
 
+@pytest.mark.long
 def test_tasks_submitted_while_the_broker_is_down_are_accepted_and_done_once_it_is_back(stack: Stack) -> None:
     broker = stack.pid_of("broker")
     os.kill(broker, signal.SIGSTOP)
@@ -113,6 +118,7 @@ def test_tasks_submitted_while_the_broker_is_down_are_accepted_and_done_once_it_
     assert {task["attempt"] for task in ended} == {1}
 
 
+@pytest.mark.long
 def test_tasks_in_progress_survive_the_death_of_the_broker(stack: Stack) -> None:
     task_ids = [stack.submit(f"{FUNCTION} [[sim latency=1]]") for _ in range(5)]
     stack.waits_for_the_model(task_ids[-1])
@@ -136,6 +142,7 @@ def test_what_the_store_accepted_survives_its_death(stack: Stack) -> None:
     assert stack.read(done["task_id"]) == done
 
 
+@pytest.mark.long
 def test_a_provider_that_dies_in_the_middle_of_a_call_is_tried_again(stack: Stack) -> None:
     task_id = stack.submit(f"{FUNCTION} [[sim latency=1 role=router]]")
     stack.waits_for_the_model(task_id)
@@ -149,6 +156,7 @@ def test_a_provider_that_dies_in_the_middle_of_a_call_is_tried_again(stack: Stac
     assert task["status"] == "completed" or task["error"]["type"] == "LLM_ERROR"
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_a_killed_worker_is_no_longer_counted_as_alive(stack: Stack) -> None:
     old = stack.kill("worker-1")

@@ -25,6 +25,7 @@ def stack(own_stack: Stack) -> Stack:
     return own_stack
 
 
+@pytest.mark.long
 def test_what_an_agent_finished_before_its_worker_was_killed_is_not_done_again(stack: Stack) -> None:
     task_id = stack.submit(f"{ARTICLE} [[sim latency=3 role=writer]]")
     until(lambda: stack.calls_by_role().get("search"), "the search is done")
@@ -43,6 +44,7 @@ def test_what_an_agent_finished_before_its_worker_was_killed_is_not_done_again(s
     assert task["agent_runs"][-1]["tools_used"] == ["web_search"]
 
 
+@pytest.mark.long
 def test_an_attempt_that_failed_does_not_search_again_either(stack: Stack) -> None:
     task = stack.run(f"{ARTICLE} [[sim flaky=1 role=writer]]")
 

@@ -158,6 +158,7 @@ def test_the_task_command_ends_with_the_code_of_the_tasks_end(
     assert json.loads(done.stdout)["status"] == status
 
 
+@pytest.mark.long
 def test_the_task_command_gives_up_waiting_when_told_to_and_the_task_goes_on(stack: Stack) -> None:
     done = stack.orchestrate("task", f"{FUNCTION} [[sim latency=2]]", "--timeout", "0.5", "--json")
 
@@ -167,6 +168,7 @@ def test_the_task_command_gives_up_waiting_when_told_to_and_the_task_goes_on(sta
     assert stack.final(task_id[0])["status"] == "completed"
 
 
+@pytest.mark.long
 def test_the_task_command_tells_that_its_task_was_cancelled(stack: Stack) -> None:
     argv = module("app.cli.main", "task", f"{FUNCTION} [[sim latency=20]]")
     environment = {**QUICK, "DATA_DIR": str(stack.data_dir)}

@@ -38,6 +38,7 @@ def test_a_stack_that_worked_keeps_every_promise(stack: Stack) -> None:
     assert stack.final(running)["status"] == "completed"
 
 
+@pytest.mark.long
 def test_a_tampered_task_is_shown_until_it_is_mended(stack: Stack) -> None:
     task_id = stack.run(FUNCTION)["task_id"]
     client, tasks = tasks_of(stack)

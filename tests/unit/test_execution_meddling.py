@@ -33,7 +33,7 @@ from tests.unit.test_workflow_properties import CONSTANTS, outcome_of
 from tests.workflow_builders import JsonValues
 
 BOUNDED = settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],

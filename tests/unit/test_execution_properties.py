@@ -24,7 +24,7 @@ from tests.workflow_builders import JsonValues, without_messages
 from tests.workflow_reference import Reference
 
 BOUNDED = settings(
-    max_examples=120,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],

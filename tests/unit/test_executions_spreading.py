@@ -1,34 +1,37 @@
-"""How much of a fan-out is rung for, by the pace at which the worker begins steps by itself."""
+"""How much of a fan-out is rung for, by the pace at which steps end on the worker that has it."""
 
 import pytest
 
-from app.workflows.executions.spreading import HORIZON, REMEMBERED, TICK, Pace
+from app.workflows.executions.spreading import GRACE, HORIZON, REMEMBERED, TICK, Pace
 
 STEPS = 2_000
 
 
-def begin(pace: Pace, count: int) -> None:
+def end(pace: Pace, count: int) -> None:
     for _ in range(count):
-        pace.began()
+        pace.ended()
 
 
-def test_nothing_is_shared_before_a_tick_has_passed() -> None:
+def looked_at(pace: Pace, until: float, *, waiting: int = STEPS, since: float = 0.0) -> list[int]:
+    """What is shared at each tick."""
+    ticks = round((until - since) / TICK) + 1
+    return [pace.to_share(waiting, since + number * TICK) for number in range(ticks)]
+
+
+def test_nothing_is_shared_before_anybody_can_know_how_long_steps_take() -> None:
     pace = Pace()
 
-    begin(pace, 1)
-
-    assert pace.to_share(STEPS, 10.0) == 0
-    assert pace.to_share(STEPS, 10.0 + TICK / 2) == 0
-    assert pace.to_share(STEPS, 10.0 + TICK) > 0
+    assert set(looked_at(pace, GRACE - TICK)) == {0}
+    assert pace.to_share(STEPS, GRACE + TICK) == STEPS
 
 
 @pytest.mark.parametrize("burst", [200, 500])
-def test_small_steps_that_begin_in_bursts_stay_here(burst: int) -> None:
+def test_small_steps_that_end_in_bursts_stay_here(burst: int) -> None:
     pace, waiting, now = Pace(), STEPS, 0.0
     shared = []
 
     while waiting > 0:
-        begin(pace, burst)
+        end(pace, burst)
         waiting -= burst
         for _ in range(8):
             shared.append(pace.to_share(max(waiting, 0), now))
@@ -37,20 +40,16 @@ def test_small_steps_that_begin_in_bursts_stay_here(burst: int) -> None:
     assert sum(shared) == 0
 
 
-def test_of_steps_that_hold_every_slot_for_long_all_are_shared_within_the_memory_of_the_pace() -> None:
-    pace, waiting = Pace(), STEPS
-    begin(pace, 100)
+def test_of_steps_that_hold_every_slot_for_long_all_are_shared_when_the_grace_is_over() -> None:
+    shared = looked_at(Pace(), GRACE + 2 * TICK)
 
-    for look in range(int(REMEMBERED / TICK) + 4):
-        waiting -= pace.to_share(waiting, look * TICK)
-
-    assert waiting == 0
+    assert next(one for one in shared if one) == STEPS
 
 
 def test_what_is_kept_is_begun_within_the_horizon_at_the_pace_so_far() -> None:
     pace = Pace()
     pace.to_share(STEPS, 0.0)
-    begin(pace, 200)
+    end(pace, 200)
 
     shared = pace.to_share(STEPS, REMEMBERED / 2)
 
@@ -59,10 +58,10 @@ def test_what_is_kept_is_begun_within_the_horizon_at_the_pace_so_far() -> None:
 
 def test_time_in_which_nothing_waited_does_not_count() -> None:
     pace = Pace()
-    begin(pace, 10)
+    end(pace, 10)
     assert pace.to_share(0, 1.0) == 0
 
-    begin(pace, 100)
     pace.to_share(STEPS, 100.0)
+    end(pace, 100)
 
     assert pace.to_share(STEPS, 100.5) == STEPS - 100 / 0.5 * HORIZON

@@ -62,7 +62,6 @@ class Starter:
             drive.spawn(self._settle_light(drive, drive.light.popleft()))
         while drive.work and len(drive.tasks) < MOST_TASKS and (worker := self._take_room(drive)):
             is_lent, drive.is_lent = not drive.is_lent, True
-            drive.pace.began()
             drive.spawn(self._here(drive, drive.work.popleft(), worker, is_lent=is_lent))
         share = drive.pace.to_share(len(drive.work), time.monotonic()) if self._shares_in_time else len(drive.work)
         for _ in range(min(share, len(drive.work), MOST_TASKS)):
@@ -93,6 +92,7 @@ class Starter:
                 await self._means.run_held(job)
             finally:
                 del drive.local[job.id]
+                drive.pace.ended()
             await self._hearing.hear_local(drive, job, execute)
         finally:
             if is_lent:
