@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -162,7 +162,7 @@ class JobRunner:
 
     async def _attend(self, taken: Taken) -> None:
         job = taken.job
-        if _holder(job) in self._fenced:
+        if _holder(job) in self._fenced or self._is_outdated(job):
             # The claim was on its way when the lease ran out; the sweep gives the job to somebody else.
             log.warning("job.claimed_too_late", task_id=job.id)
             return
@@ -186,6 +186,11 @@ class JobRunner:
 
     def _runs_suspect(self) -> bool:
         return any(one.job.alone for one in self._running.values())
+
+    def _is_outdated(self, job: Job) -> bool:
+        """Whether the process stood still between the claim and this moment for as long as a lease lasts."""
+        claimed_at: datetime | None = job.document.get("started_at")
+        return claimed_at is not None and self._clock() - claimed_at > self._lease
 
     async def _run_claimed(self, attempt: Attempt) -> None:
         job = attempt.job

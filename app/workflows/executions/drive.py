@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from app.errors import LeaseLost
 from app.jobs.models import Job
 from app.workflows.executions.models import ExecutionStatus, Waits
 from app.workflows.executions.rendering import is_inline
@@ -81,6 +82,8 @@ class Drive:
         self.tasks: set[asyncio.Task[None]] = set()
         self.news = asyncio.Event()
         self.must_look = False
+        # Raises `LeaseLost` when somebody else may drive it: who stood still must not go on as if nobody had.
+        self.confirm: Callable[[], Awaitable[None]] = _unheld
         self.is_active = True
         self.is_lent = False
         self.is_paused = False
@@ -200,3 +203,7 @@ class Drive:
     def _forget(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
         self.news.set()
+
+
+async def _unheld() -> None:
+    raise LeaseLost("nobody drives this execution here")

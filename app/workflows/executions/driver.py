@@ -75,6 +75,7 @@ class Driver:
     async def drive(self, attempt: Attempt) -> Outcome:
         """The kernel's handler of executions."""
         drive = await self._open(attempt.job)
+        drive.confirm = lambda: attempt.save({})
         self._active[attempt.job.id] = drive
         try:
             outcome = await self._until_idle(drive, attempt)
@@ -197,6 +198,7 @@ class Driver:
     async def _look(self, drive: Drive) -> None:
         """What came from outside: ends of steps, and what somebody wants of the execution."""
         drive.must_look = False
+        await drive.confirm()
         await self._parts.hearing.hear_others(drive)
         found = await self._parts.executions.find_one({"_id": drive.execution.id}, fields=CONTROLS)
         if found is not None:

@@ -34,6 +34,7 @@ class Hearing:
         if fields is not None:
             document = {**job.document, **fields, "status": Status.COMPLETED.value, "attempt": job.attempt}
             return await self._tell(drive, execute, document)
+        await drive.confirm()
         drive.away[execute.path] = None
         # Whether the last write was made is known to the store alone.
         if (found := await self.journal.find_ended(job.id)) is not None:

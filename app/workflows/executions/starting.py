@@ -27,6 +27,8 @@ from app.workflows.view import Ended, Values, failed
 
 # Of one execution that begin or end at the same time in this process.
 MOST_TASKS = 500
+# In seconds: far less than any lease.
+LONG_WRITE = 0.5
 # A worker may be lost more often than a step may fail.
 FEWEST_ATTEMPTS = 3
 
@@ -81,9 +83,13 @@ class Starter:
 
     async def _here(self, drive: Drive, execute: Execute, worker: str, *, is_lent: bool) -> None:
         try:
+            asked_at = time.monotonic()
             job = await self._hand_out(drive, execute, worker)
             if job is None:
                 return
+            if time.monotonic() - asked_at > LONG_WRITE:
+                # The process may have stood still meanwhile, and others have done the step.
+                await drive.confirm()
             drive.local[job.id] = execute.path
             if execute.path in drive.to_stop:
                 # Cancelled while it was being stored.
