@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from app.clock import to_iso
@@ -11,7 +11,8 @@ from app.workflows.language.expressions import as_text
 from app.workflows.language.models import ApprovalSpec, EvaluateSpec, Step, WaitSpec
 from app.workflows.run import Execute
 from app.workflows.siblings import sibling
-from app.workflows.view import ExpressionFailed, Values
+from app.workflows.steps.moments import moment_of
+from app.workflows.view import Values
 
 # `artifacts: {name: {file: path}}`.
 FILE = "file"
@@ -73,20 +74,11 @@ def _wait(spec: WaitSpec, execute: Execute, values: Values, now: datetime) -> Re
         due_at = now + spec.timeout if spec.timeout else None
         waits_for = {"what": Waits.EVENT.value, "event": spec.event, "key": key, "until": due_at}
         return Rendered({"wait": {"event": spec.event, "key": key}}, waits_for, due_at)
-    until = now + spec.for_ if spec.for_ is not None else moment_of(values.render(spec.until, execute.view), execute)
+    until = (
+        now + spec.for_ if spec.for_ is not None else moment_of(values.render(spec.until, execute.view), execute.path)
+    )
     waits_for = {"what": Waits.TIME.value, "until": until}
     return Rendered({"wait": {"until": to_iso(until)}}, waits_for, until)
-
-
-def moment_of(given: Any, execute: Execute) -> datetime:
-    """In UTC. Raises `ExpressionFailed` for what is no point in time."""
-    try:
-        moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
-        if moment.tzinfo is not None:
-            return moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ExpressionFailed(f"{execute.path}: wait.until is no point in time in ISO 8601") from error
-    raise ExpressionFailed(f"{execute.path}: wait.until has no time zone: end it with Z or an offset")
 
 
 def _subject(spec: EvaluateSpec, execute: Execute, values: Values) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from app.workflows.local.people import (
 )
 from app.workflows.steps.approvals import Approval, accepted, answered, expired
 from app.workflows.steps.commands import Guard, program_of, run_program, said_by
-from app.workflows.view import ExpressionFailed, Values
+from app.workflows.steps.moments import moment_of
+from app.workflows.view import Values
 
 Note = Callable[..., object]
 Output = Any
@@ -142,7 +143,11 @@ class Steps:
     async def _wait(self, spec: WaitSpec, attempt: Attempt) -> Output:
         if spec.event is not None:
             return await self._event(spec, spec.event, attempt)
-        until = attempt.began_at + spec.for_ if spec.for_ is not None else self._moment(spec.until, attempt)
+        until = (
+            attempt.began_at + spec.for_
+            if spec.for_ is not None
+            else moment_of(self._render(spec.until, attempt), attempt.path)
+        )
         self._around.note("step.waits", path=attempt.path, **{"for": {"what": "time", "until": to_iso(until)}})
         await asyncio.sleep(max((until - self._around.clock()).total_seconds(), 0))
         return {"waited_until": to_iso(until)}
@@ -165,16 +170,6 @@ class Steps:
             if due_at is None or self._around.clock() < due_at:
                 raise
             raise TimeoutError from error
-
-    def _moment(self, template: Any, attempt: Attempt) -> datetime:
-        given = self._render(template, attempt)
-        try:
-            moment = given if isinstance(given, datetime) else datetime.fromisoformat(str(given))
-        except ValueError as error:
-            raise ExpressionFailed(f"{attempt.path}: wait.until is no point in time in ISO 8601") from error
-        if moment.tzinfo is None:
-            raise ExpressionFailed(f"{attempt.path}: wait.until has no time zone: end it with Z or an offset")
-        return moment
 
 
 def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
