@@ -1,15 +1,29 @@
-"""Identifiers: random UUIDs in text form, so that they cannot be guessed and every store keeps them alike."""
+"""Identifiers: UUIDs in text form, so that every store keeps them alike; they grow with time and tell their day."""
 
 import re
 import secrets
-import uuid
+from datetime import UTC, datetime
 
+import uuid_utils
+
+# For an id without a time in it.
+UNDATED = "undated"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 def new_id() -> str:
-    """A fresh random UUID (122 random bits)."""
-    return str(uuid.uuid4())
+    """A fresh UUID of version 7: milliseconds since 1970, then random bits. To know it gives no right to anything."""
+    return str(uuid_utils.uuid7())
+
+
+def day_of(wanted: str) -> str:
+    """The day in UTC on which `new_id` made it, as in `2026/11/21`, or `UNDATED`."""
+    if not is_id(wanted) or wanted[14] != "7":
+        return UNDATED
+    try:
+        return f"{datetime.fromtimestamp(int(wanted[:8] + wanted[9:13], 16) / 1000, UTC):%Y/%m/%d}"
+    except (ValueError, OverflowError):
+        return UNDATED
 
 
 def new_token() -> str:

@@ -15,15 +15,18 @@ from pymongo.errors import PyMongoError
 
 from app.agents import routes as agent_routes
 from app.agents.catalogue import Catalogue
+from app.artifacts import routes as upload_routes
 from app.bootstrap.admission import build_admission
 from app.bootstrap.approvals import build_approvals, build_links
 from app.bootstrap.budgets import build_service
 from app.bootstrap.core import Core, build_core
-from app.bootstrap.executions import build_execution_api, build_execution_artifacts
+from app.bootstrap.executions import build_execution_api, build_execution_artifacts, build_step_recordings
+from app.bootstrap.legal_holds import build_legal_holds
 from app.bootstrap.logs import build_log_service
-from app.bootstrap.policies import build_policy_service
+from app.bootstrap.policies import build_gate, build_policy_service
 from app.bootstrap.scoring import build_scoring
 from app.bootstrap.sessions import build_session_service
+from app.bootstrap.uploads import build_artifact_finder, build_uploads
 from app.bootstrap.verification import build_verifier, verification_patience
 from app.bootstrap.workflows import build_definitions
 from app.cancellation import stop
@@ -40,11 +43,12 @@ from app.governance.approvals import link_routes as approval_link_routes
 from app.governance.approvals import routes as approval_routes
 from app.governance.audit import repository as audit_repository
 from app.governance.audit import routes as audit_routes
-from app.governance.audit.key_use import KeyUse, RefusedKeys
+from app.governance.audit.key_use import Denials, KeyUse, RefusedKeys
 from app.governance.audit.repository import AuditRepository
 from app.governance.audit.service import AuditService
 from app.governance.budgets import routes as budget_routes
 from app.governance.evaluation import routes as evaluator_routes
+from app.governance.legal_holds import routes as legal_hold_routes
 from app.governance.policy import routes as policy_routes
 from app.governance.policy.configured import configured_policy
 from app.http.client_address import ClientAddresses
@@ -70,16 +74,18 @@ from app.replay import routes as recording_routes
 from app.replay.recordings import RecordingService
 from app.sessions import routes as session_routes
 from app.settings import ConfigurationError, Settings, load_settings
-from app.tasks import artifact_routes, review_routes, routing_routes
+from app.tasks import artifact_routes, attempt_routes, rerun_routes, review_routes, routing_routes
 from app.tasks import routes as task_routes
 from app.tasks.api import TaskApi
 from app.tasks.artifacts import ArtifactService
+from app.tasks.input_artifacts import InputArtifacts
 from app.tasks.service import TaskService
 from app.tasks.waiting import TaskWatch
 from app.version import VERSION
 from app.workflows.definitions import routes as workflow_routes
 from app.workflows.executions import artifact_routes as execution_artifact_routes
 from app.workflows.executions import receipts as receipt_routes
+from app.workflows.executions import recording_routes as step_recording_routes
 from app.workflows.executions import routes as execution_routes
 from app.workflows.executions import step_routes
 from app.workflows.executions.repository import ExecutionRepository
@@ -96,8 +102,11 @@ ROUTERS = (
     task_routes.router,
     routing_routes.router,
     artifact_routes.router,
+    upload_routes.router,
+    attempt_routes.router,
     recording_routes.router,
     review_routes.router,
+    rerun_routes.router,
     agent_routes.router,
     evaluator_routes.router,
     scoring_routes.router,
@@ -106,6 +115,7 @@ ROUTERS = (
     execution_routes.router,
     step_routes.router,
     execution_artifact_routes.router,
+    step_recording_routes.router,
     receipt_routes.router,
     session_routes.router,
     dead_letter_routes.router,
@@ -114,6 +124,7 @@ ROUTERS = (
     policy_routes.router,
     approval_routes.router,
     approval_link_routes.router,
+    legal_hold_routes.router,
     audit_routes.router,
     log_routes.router,
 )
@@ -177,8 +188,15 @@ def _install_edges(
                 FailedAttempts(limiter, addresses), addresses, tenant_id=settings.default_tenant, clock=utc_now
             ),
             on_success=KeyUse(clock=utc_now),
+            on_denied=Denials(clock=utc_now),
         ),
-        documents={**workflow_routes.DOCUMENTS, **log_routes.DOCUMENTS, **policy_routes.DOCUMENTS},
+        documents={
+            **workflow_routes.DOCUMENTS,
+            **log_routes.DOCUMENTS,
+            **policy_routes.DOCUMENTS,
+            **approval_link_routes.DOCUMENTS,
+        },
+        streams=upload_routes.STREAMS,
     )
 
 
@@ -227,6 +245,9 @@ async def _lifespan(
     app.state.evaluators = core.evaluators
     app.state.effects = EffectService(core.effects, api.tasks.get, record=core.audit.record)
     app.state.artifacts = ArtifactService(core.artifacts, api.tasks.get)
+    app.state.uploads = build_uploads(core)
+    app.state.artifact_finder = build_artifact_finder(core)
+    app.state.input_artifacts = InputArtifacts(app.state.artifact_finder)
     app.state.recordings = RecordingService(core.artifacts, api.tasks.get)
     app.state.definitions = build_definitions(core)
     app.state.scoring = build_scoring(core)
@@ -234,6 +255,7 @@ async def _lifespan(
     app.state.approval_links = build_links(core, app.state.approvals, app.state.link_tokens)
     app.state.execution_api = build_execution_api(core, tokens, app.state.approvals)
     app.state.execution_artifacts = build_execution_artifacts(core)
+    app.state.step_recordings = build_step_recordings(core)
     app.state.execution_receipts = receipt_routes.Receipts(core.executions.documents, core.steps.documents)
     app.state.sessions = build_session_service(core)
     app.state.dead_letters = _build_dead_letters(core, api.tasks)
@@ -242,6 +264,7 @@ async def _lifespan(
     app.state.budgets = build_service(core)
     app.state.policies = build_policy_service(core)
     app.state.logs = build_log_service(core)
+    app.state.legal_holds = build_legal_holds(core)
     app.state.audit = AuditService(AuditRepository(core.documents(audit_repository.COLLECTION)))
     core.signals.start_listening()
     upkeep = asyncio.create_task(_keep_store_ready(core), name="store-upkeep")
@@ -291,6 +314,7 @@ def _build_task_api(core: Core, tokens: EventTokens) -> TaskApi:
         clock=core.clock,
         admission=build_admission(core),
         retries=core.retries,
+        is_governed=build_gate(core).governs,
         evaluators=core.evaluators.names,
     )
     return TaskApi(

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveFloat, PositiveInt
@@ -61,7 +61,13 @@ def _split_names(value: Any) -> Any:
     return None if names == {"all"} else frozenset(names - {"none"})
 
 
+def _split_words(value: Any) -> Any:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
 HttpUrl = Annotated[str, AfterValidator(checked_http_url)]
+QueueName = Literal["agent_tasks", "task_evaluations", "workflow_steps"]
+QueueNames = Annotated[tuple[QueueName, ...], NoDecode, BeforeValidator(_split_words), Field(min_length=1)]
 PluginNames = Annotated[frozenset[str] | None, NoDecode, BeforeValidator(_split_names)]
 JsonObject = BeforeValidator(_parse_json_object)
 Weights = Annotated[Mapping[str, PositiveFloat], NoDecode, BeforeValidator(_split_pairs), Field(max_length=10_000)]

@@ -30,7 +30,7 @@ from app.governance_settings import GovernanceSettings
 from app.model_settings import ModelSettings
 from app.setting_conflicts import conflicts_of
 from app.setting_plugins import PluginSettings
-from app.setting_types import ArtifactLocation, Counts, HttpUrl, Weights, checked_http_url
+from app.setting_types import ArtifactLocation, Counts, HttpUrl, QueueNames, Weights, checked_http_url
 
 
 class ConfigurationError(OrchestratorError):
@@ -128,7 +128,7 @@ class Settings(ContextSettings, GovernanceSettings, ModelSettings, PluginSetting
     )
     sqs_queue_url_prefix: str | None = Field(
         None,
-        description="URL of the SQS queues up to their names `agent_tasks` and `workflow_steps`, as in "
+        description="URL of the SQS queues up to their own names, such as `agent_tasks`, as in "
         "`https://sqs.eu-central-1.amazonaws.com/123456789012/prod-`; they are then neither looked up nor created.",
     )
 
@@ -177,6 +177,12 @@ class Settings(ContextSettings, GovernanceSettings, ModelSettings, PluginSetting
 
     # --- jobs and workers
     worker_slots: int = Field(100, ge=1, le=5000, description="Jobs one worker process runs at the same time.")
+    worker_queues: QueueNames = Field(
+        ("agent_tasks", "task_evaluations", "workflow_steps"),
+        description="Queues that this worker serves, with commas between them: `agent_tasks` (tasks), "
+        "`task_evaluations` (routing, scores and the policy's decision on tasks of tenants with a policy), "
+        "`workflow_steps`. Each has to be served by some worker.",
+    )
     worker_allow_commands: bool = Field(
         False,
         description="Let steps of workflows run programs here; whoever stores workflows can then do what a worker can.",
@@ -265,11 +271,7 @@ class Settings(ContextSettings, GovernanceSettings, ModelSettings, PluginSetting
         168.0, ge=1, le=8760, description="Checkpoints of a task that is still open are deleted so long after the last."
     )
     recording_max_bytes: int = Field(
-        1024 * 1024,
-        ge=0,
-        le=16 * 1024 * 1024,
-        description="How much text of one run's calls to models and tools is recorded for `orchestrate replay`; 0 "
-        "records nothing.",
+        1024 * 1024, ge=0, le=16 * 1024 * 1024, description="Bytes recorded of a run of an agent; 0 records nothing."
     )
 
     # --- the embedded stack

@@ -5,11 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from app.artifacts.evidence import EvidenceStore
 from app.artifacts.store import ArtifactStore
 from app.clock import Clock
 from app.database.documents import Database, Documents
 from app.governance.approvals.inputs import ProposedInputs
 from app.governance.approvals.models import Answer, Approval, ApprovalSubject, SubjectKind
+from app.governance.approvals.records import ApprovalRecords
 from app.governance.approvals.repository import ApprovalRepository
 from app.governance.approvals.service import Approvals
 from app.governance.approvals.settling import Settlement
@@ -69,6 +71,7 @@ class Office:
         self.approvals = Approvals(
             repository,
             ProposedInputs(ArtifactStore(str(self.folder))),
+            ApprovalRecords(an_evidence_store(self.folder)),
             Settlement(repository, {"task_id": self.work, "step_id": self.work}, trail, clock=self.clock),
             groups=GROUPS,
             find_key=find_key,
@@ -91,6 +94,10 @@ class Office:
         """What the audit trail has, in order: what was done, and by whom."""
         found = await self.database["audit"].find({}).sort("seq", 1).to_list()
         return [(one["kind"], one["actor"]) for one in found]
+
+
+def an_evidence_store(folder: Path) -> EvidenceStore:
+    return EvidenceStore(ArtifactStore(str(folder)), lambda data: data)
 
 
 def find_key(tenant_id: str, key_id: str) -> Principal | None:

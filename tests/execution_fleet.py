@@ -17,7 +17,6 @@ from app.database.documents import Database, Documents
 from app.events.signals import Signals
 from app.jobs.dispatch import Dispatcher
 from app.jobs.grouped import GroupedWrites
-from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limits
 from app.jobs.models import FINAL, Job, JobError, Reason, Status
 from app.jobs.outcomes import Failed, Finished, Outcome, RetryAt
@@ -119,7 +118,7 @@ class Fleet:
                     self.interrupted[job.document["path"]] += 1
                 await recovery.release(job, RetryAt(self.clock(), reason=Reason.WORKER_LOST))
                 # The sweep rings for it at once.
-                await recovery.mark_rung(job.id, tenant_id=job.tenant_id, dispatches=0)
+                await recovery.mark_rung(job.id, lane=job.lane, dispatches=0)
         self.add_process()
 
     async def due(self) -> list[tuple[str, str]]:
@@ -267,7 +266,7 @@ class Process:
             permits,
             Parking(permits, [], limits=Limits()),
             kind="jobs",
-            order=FairOrder({}),
+            weights={},
             limits=Limits(),
             agent_of=lambda _: None,
             ring=lambda _: None,

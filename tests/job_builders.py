@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from app.jobs.dispatch import Dispatcher
+from app.jobs.lanes import Stage
 from app.jobs.limits import Limits
 from app.jobs.models import Job, Lease, NewJob, Status
 from app.jobs.retry import Backoff, RetryPolicy
@@ -46,7 +47,7 @@ class Recorder:
     def __init__(self) -> None:
         self.rung: list[str] = []
 
-    def ring(self, job_id: str) -> None:
+    def ring(self, job_id: str, stage: Stage | None = None, /) -> None:
         self.rung.append(job_id)
 
 

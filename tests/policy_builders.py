@@ -19,8 +19,9 @@ from app.governance.scoring.scorer import Scorer
 from app.llm.usage import ModelRole
 from app.model_names import ModelRef
 from app.observability.redaction import Redactor
+from app.tasks.evidence import Evaluations
 from app.tasks.policy import PolicyEnforcer
-from tests.approval_builders import Office
+from tests.approval_builders import Office, an_evidence_store
 from tests.job_builders import FakeClock
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -62,7 +63,8 @@ def a_policy_enforcer(
     """Of a deployment that configures ``policy``."""
     gate = PolicyGate(a_policy_repository(database, clock=clock), load_policy(policy) if policy else None)
     asked = approvals or Office(database, clock, folder).approvals
-    return PolicyEnforcer(gate, asked, an_audit_trail(database, clock=clock), a_scorer(), clock=clock)
+    evaluations = Evaluations(an_evidence_store(folder))
+    return PolicyEnforcer(gate, asked, evaluations, an_audit_trail(database, clock=clock), a_scorer(), clock=clock)
 
 
 def a_scorer(registry: Registry | None = None) -> Scorer:

@@ -28,6 +28,7 @@ from app.llm.messages import Message
 from app.llm.search import NoSearch
 from app.llm.usage import ModelRole
 from app.observability.redaction import Redactor
+from app.replay.recordings import Recorder
 from app.tasks.execution import Equipment
 from app.workflows.executions.approvals import StepApprovals
 from app.workflows.executions.handler import StepHandler, policy_of_step
@@ -167,6 +168,7 @@ class StepWorker:
             a_publisher(self.log),
             Redactor(["key-of-the-model"]),
             Meter,
+            Recorder(artifacts, room=1_000_000, mask=str, clock=self.clock),
             self.environment,
             StepApprovals(approvals),
             self.allow_commands,

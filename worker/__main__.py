@@ -10,6 +10,7 @@ os.environ["LANGGRAPH_STRICT_MSGPACK"] = os.environ.get("LANGGRAPH_STRICT_MSGPAC
 
 import socket
 import sys
+import threading
 import warnings
 from datetime import timedelta
 
@@ -20,7 +21,7 @@ from app.bootstrap.execution import build_execution
 from app.checkpoints.strictness import require_strict_msgpack
 from app.governance.policy.configured import configured_policy
 from app.ids import new_token
-from app.jobs.broker import QUEUES
+from app.jobs.queues import open_queues, warn_of_problems
 from app.jobs.workers import WorkerIdentity
 from app.logs.shipping import LogQueue
 from app.observability.logging import configure_logging
@@ -70,7 +71,10 @@ def _work(settings: Settings, registry: Registry | None, guard: Guard, log_queue
     worker.start()
     try:
         celery = build_celery(settings, worker, events)
-        return run_celery(celery, name=f"{os.getpid()}@{socket.gethostname()}")
+        # A thread that nobody waits for: a service that does not answer must not hold up the end of the process.
+        queues = open_queues(settings.broker_url, sqs_queue_url_prefix=settings.sqs_queue_url_prefix)
+        threading.Thread(target=warn_of_problems, args=(queues,), name="queues", daemon=True).start()
+        return run_celery(celery, name=f"{os.getpid()}@{socket.gethostname()}", queues=settings.worker_queues)
     finally:
         # However Celery ended, what runs here is finished or handed back.
         worker.drain()
@@ -95,7 +99,7 @@ def identify(settings: Settings) -> WorkerIdentity:
         id=f"{host}-{pid}-{new_token()[:8]}",
         host=host,
         pid=pid,
-        queues=QUEUES,
+        queues=settings.worker_queues,
         slots=settings.worker_slots,
         version=VERSION,
     )

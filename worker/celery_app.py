@@ -2,6 +2,7 @@
 
 import asyncio
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -9,7 +10,7 @@ from celery import Celery, signals
 from celery.exceptions import CPendingDeprecationWarning
 from kombu.asynchronous import get_event_loop
 
-from app.jobs.broker import QUEUES, create_celery
+from app.jobs.broker import create_celery
 from app.settings import Settings
 from worker.consumer import LeanConsumer
 from worker.event_loop import EventLoopThread
@@ -31,14 +32,14 @@ def build_celery(settings: Settings, worker: WorkerProcess, events: EventLoopThr
     return celery
 
 
-def run_celery(celery: Celery, *, name: str) -> int:
-    """Consume until told to stop, then drain; answers the exit code."""
+def run_celery(celery: Celery, *, name: str, queues: Sequence[str]) -> int:
+    """Consume from these queues until told to stop, then drain; answers the exit code."""
     consumer = celery.Worker(
         hostname=name,
         pool_cls="threads",
         consumer_cls=LeanConsumer,
         concurrency=HAND_OVER_THREADS,
-        queues=list(QUEUES),
+        queues=list(queues),
         loglevel="WARNING",
         quiet=True,
         # What these add (events, clock exchange) is not used and costs sockets and wake-ups.

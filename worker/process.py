@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -14,6 +15,7 @@ from app.bootstrap.execution import Execution
 from app.bootstrap.worked import Run
 from app.errors import OrchestratorError
 from app.ids import is_id
+from app.jobs.lanes import Stage
 from app.jobs.runner import JobRunner
 from app.jobs.workers import WorkerIdentity
 from worker.event_loop import EventLoopThread
@@ -71,8 +73,8 @@ class WorkerProcess:
             self._events.submit(self._execution.upkeep.run_for_ever()),
         ]
 
-    def accept(self, kind: str, job_id: str) -> None:
-        """Hand a job of this kind to the event loop.
+    def accept(self, kind: str, job_id: str, stage: Stage | None = None) -> None:
+        """Hand a job of this kind, for this stage of its work, to the event loop.
 
         Blocks while every slot is taken or the worker has no lease: that is the back-pressure, which leaves messages
         to workers that can do something with them.
@@ -84,9 +86,10 @@ class WorkerProcess:
         worker_id = self._await_admission()
         if worker_id is None:
             # Not claimed, so nothing is lost; ringing again only spares the job the wait for the sweep.
-            worked.jobs.bell.ring(job_id)
+            worked.jobs.bell.ring(job_id, stage)
             return
-        job = self._events.submit(self._run(worked.run, job_id, worker_id))
+        run = worked.run if stage is None else partial(worked.runner.run, stage=stage)
+        job = self._events.submit(self._run(run, job_id, worker_id))
         self._jobs.add(job)
         job.add_done_callback(self._free_slot)
 

@@ -1,13 +1,15 @@
 """Immutable blobs, named by their content, on a disk or in an S3 bucket.
 
-A blob is at ``{tenant}/sha256/{first two digits}/{digest}``. What is there once is never written again, so putting it
-twice is harmless, and each read is checked against the name.
+A blob is at ``{place}/{digest}``; `places` says which places there are. What is there once is never written again, so
+putting it twice is harmless, and each read is checked against the name.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from obstore.exceptions import (
 )
 from obstore.store import LocalStore, S3Store
 
+from app.artifacts.checksum import Checksum
 from app.errors import Conflict, NotFound, OrchestratorError, Unavailable
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -35,6 +38,12 @@ _LONGEST_CALL, _LONGEST_STREAM = timedelta(seconds=10), timedelta(hours=1)
 # In bytes. What is not larger is read and checked as a whole before any of it is handed out.
 CHECKED_AT_ONCE = 8 * 1024 * 1024
 PIECE = 256 * 1024
+# The least that S3 takes as a part of an upload; of all but the last.
+PART = 5 * 1024 * 1024
+# What S3 takes as one object without parts, and so what can be copied in one call.
+LARGEST = 5 * 1024**3
+# Each task leaves some blobs as small as this; the way to a thread and back costs more than to write one to a disk.
+WRITTEN_AT_ONCE = 8 * 1024
 
 ObjectStore = LocalStore | S3Store
 
@@ -42,6 +51,12 @@ ObjectStore = LocalStore | S3Store
 class ArtifactNotFound(NotFound):
     code = "ARTIFACT_NOT_FOUND"
     title = "Artifact not found"
+
+
+class ArtifactTooLarge(OrchestratorError):
+    code = "ARTIFACT_TOO_LARGE"
+    status = 413
+    title = "Artifact too large"
 
 
 class ArtifactCorrupt(OrchestratorError):
@@ -83,7 +98,7 @@ class ArtifactStore:
         """``location`` is a path, `file:///…` or `s3://bucket/prefix`; S3 is reached as the `AWS_*` variables say."""
         self._location = location
 
-    async def put(self, tenant_id: str, data: bytes, media_type: str) -> ArtifactRef:
+    async def put(self, place: str, data: bytes, media_type: str) -> ArtifactRef:
         """Keep the blob; an equal one that is there already stays as it is, media type included.
 
         Raises `ArtifactStoreUnavailable` or `ArtifactStoreRefused`.
@@ -91,62 +106,104 @@ class ArtifactStore:
         digest = hashlib.sha256(data).hexdigest()
         async with _translated(digest):
             with contextlib.suppress(AlreadyExistsError):
-                await obstore.put_async(
-                    self._objects,
-                    _path(tenant_id, digest),
-                    data,
-                    # The disk has no place for the media type.
-                    attributes={"Content-Type": media_type} if isinstance(self._objects, S3Store) else None,
-                    mode="create",
-                    use_multipart=False,
-                )
+                await self._create(_path(place, digest), data, media_type)
         return ArtifactRef(digest, len(data))
 
-    async def get(self, tenant_id: str, sha256: str) -> bytes:
+    async def _create(self, path: str, data: bytes, media_type: str) -> None:
+        objects = self._objects
+        if isinstance(objects, S3Store):
+            attributes = {"Content-Type": media_type}
+            await obstore.put_async(objects, path, data, attributes=attributes, mode="create", use_multipart=False)
+        elif len(data) <= WRITTEN_AT_ONCE:
+            obstore.put(objects, path, data, mode="create", use_multipart=False)
+        else:
+            await obstore.put_async(objects, path, data, mode="create", use_multipart=False)
+
+    async def put_stream(
+        self, place: str, pieces: AsyncIterable[bytes], *, sha256: str, size: int, media_type: str
+    ) -> ArtifactRef:
+        """Keep a blob that comes in pieces, holding a few `PART` of it at most: whole and as announced, or not at all.
+
+        Whatever ends it early, ``pieces`` and cancellation included, leaves nothing under its name; a process that is
+        killed leaves what no reader sees, and `delete_all` of the place or the bucket's lifecycle rule removes. Only
+        bytes with this digest can ever take the place of what is there. Raises `ArtifactTooLarge`,
+        `ArtifactIncomplete`, `ArtifactMismatch`, or what ``pieces`` and `put` raise.
+        """
+        path, checksum = _path(place, sha256), Checksum(sha256, size)
+        if size > LARGEST:
+            raise ArtifactTooLarge(f"{size} bytes are too many: an artifact has at most {LARGEST}", max_bytes=LARGEST)
+        async with (
+            _translated(sha256),
+            obstore.open_writer_async(
+                self._unhurried,
+                path,
+                attributes={"Content-Type": media_type} if isinstance(self._objects, S3Store) else None,
+                buffer_size=PART,
+                max_concurrency=2,
+            ) as writer,
+        ):
+            async for piece in pieces:
+                checksum.update(piece)
+                await writer.write(piece)
+            # An error before the writer is closed makes it drop all that it wrote.
+            checksum.verify()
+        return ArtifactRef(sha256, size)
+
+    async def get(self, place: str, sha256: str) -> bytes:
         """The blob as it was put. Raises `ArtifactNotFound`, `ArtifactCorrupt`, or what `put` raises."""
         async with _translated(sha256):
-            answer = await obstore.get_async(self._objects, _path(tenant_id, sha256))
+            answer = await obstore.get_async(self._objects, await self._real_path(place, sha256))
             data = bytes(await answer.bytes_async())
         if hashlib.sha256(data).hexdigest() != sha256:
             raise _corrupt(sha256)
         return data
 
-    async def stream(self, tenant_id: str, sha256: str, *, size: int) -> AsyncIterator[bytes]:
+    async def stream(self, place: str, sha256: str, *, size: int) -> AsyncIterator[bytes]:
         """Its bytes in pieces, for whoever would not hold it in memory; ``size`` is what it has to have.
 
         Raises as `get`, before there is any piece. What is found out only while reading, at a blob of more than
         `CHECKED_AT_ONCE`, is raised instead of the last piece.
         """
         if size <= CHECKED_AT_ONCE:
-            return _pieces([await self.get(tenant_id, sha256)])
+            return _pieces([await self.get(place, sha256)])
         async with _translated(sha256):
-            answer = await obstore.get_async(self._unhurried, _path(tenant_id, sha256))
+            answer = await obstore.get_async(self._unhurried, await self._real_path(place, sha256))
         if answer.meta["size"] != size:
             raise _corrupt(sha256)
         return _checked(answer.stream(min_chunk_size=PIECE), sha256)
 
-    async def sign(self, tenant_id: str, sha256: str, *, expires_in: timedelta) -> str:
+    async def sign(self, place: str, sha256: str, *, expires_in: timedelta) -> str:
         """A URL that anybody can read the blob at for a while, without this product. Raises `ArtifactNotFound`,
         `LinksNotSupported` on a disk, or what `put` raises.
         """
-        path = _path(tenant_id, sha256)
+        path = _path(place, sha256)
         if not isinstance(self._objects, S3Store):
             raise LinksNotSupported("artifacts are kept on a disk here, where links cannot be signed; download it")
         async with _translated(sha256):
             await obstore.head_async(self._objects, path)
             return str(await obstore.sign_async(self._objects, "GET", path, expires_in))
 
-    async def delete(self, tenant_id: str, sha256: str) -> None:
-        """Remove the blob for everybody in the tenant; one that is not there is no error."""
+    async def delete(self, place: str, sha256: str) -> None:
+        """Remove the blob for everybody; one that is not there is no error."""
         async with _translated(sha256):
             with contextlib.suppress(NotFoundError, FileNotFoundError):
-                await obstore.delete_async(self._objects, _path(tenant_id, sha256))
+                await obstore.delete_async(self._objects, _path(place, sha256))
 
-    async def delete_all(self, tenant_id: str) -> None:
-        """Remove every blob of this place, for one that holds few."""
-        async with _translated(tenant_id):
-            async for found in obstore.list(self._objects, prefix=f"{tenant_id}/sha256"):
+    async def delete_all(self, place: str) -> None:
+        """Remove every blob of this place and of those below it; none is no error."""
+        async with _translated(place):
+            if self._folder is not None:
+                await asyncio.to_thread(_delete_folder, self._folder, place)
+                return
+            async for found in obstore.list(self._objects, prefix=place):
                 await obstore.delete_async(self._objects, [one["path"] for one in found])
+
+    async def _real_path(self, place: str, sha256: str) -> str:
+        """On a disk a link is no blob, wherever it leads: it would be read before its content is known."""
+        path = _path(place, sha256)
+        if self._folder is not None and not await asyncio.to_thread(_is_below, self._folder, path):
+            raise _corrupt(sha256)
+        return path
 
     @cached_property
     def _objects(self) -> ObjectStore:
@@ -158,8 +215,8 @@ class ArtifactStore:
         return self._opened(_LONGEST_STREAM)
 
     def _opened(self, longest_call: timedelta) -> ObjectStore:
-        parts = urlsplit(self._location)
-        if parts.scheme == "s3":
+        if self._folder is None:
+            parts = urlsplit(self._location)
             return S3Store(
                 parts.netloc,
                 prefix=parts.path.strip("/") or None,
@@ -171,14 +228,47 @@ class ArtifactStore:
                 },
                 retry_config={"max_retries": 2, "retry_timeout": _LONGEST_CALL},
             )
-        folder = url2pathname(parts.path) if parts.scheme == "file" else self._location
-        return LocalStore(Path(folder).absolute(), mkdir=True)
+        # What is deleted may leave no folder behind, or there would be one for each day and task.
+        return LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
+
+    @cached_property
+    def _folder(self) -> Path | None:
+        """None in a bucket."""
+        parts = urlsplit(self._location)
+        if parts.scheme == "s3":
+            return None
+        return Path(url2pathname(parts.path) if parts.scheme == "file" else self._location).absolute()
 
 
-def _path(tenant_id: str, sha256: str) -> str:
+def _path(place: str, sha256: str) -> str:
     if not _DIGEST.fullmatch(sha256):
         raise ArtifactNotFound(f"{sha256[:80]!r} is not a SHA-256 digest in hexadecimal")
-    return f"{tenant_id}/sha256/{sha256[:2]}/{sha256}"
+    return f"{place}/{sha256}"
+
+
+def _is_below(folder: Path, path: str) -> bool:
+    return (folder / path).resolve() == folder.resolve() / path
+
+
+def _delete_folder(folder: Path, place: str) -> None:
+    """With the folders above that are empty then. Links are removed and never followed."""
+    if not _is_below(folder, place):
+        raise ArtifactStoreRefused(f"{place} leads out of the artifact store: remove the link that stands there")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder / place, onerror=_unless_gone)
+    for parent in (folder / place).relative_to(folder).parents[:-1]:
+        try:
+            (folder / parent).rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+
+
+def _unless_gone(_function: Any, _path: str, error: Any) -> None:
+    """Another process may delete the same."""
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
 
 
 def _corrupt(sha256: str) -> ArtifactCorrupt:

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 from app.bootstrap.core import Core
+from app.bootstrap.evidence import build_evidence
 from app.bootstrap.workflows import build_reader
 from app.governance.approvals import repository
 from app.governance.approvals.inputs import ProposedInputs
 from app.governance.approvals.links import ApprovalLinks
 from app.governance.approvals.models import Owner
+from app.governance.approvals.records import ApprovalRecords
 from app.governance.approvals.repository import ApprovalRepository
 from app.governance.approvals.service import Approvals
 from app.governance.approvals.settling import Settlement
@@ -39,6 +41,7 @@ def build_approving(core: Core) -> Approving:
     service = Approvals(
         approvals,
         ProposedInputs(core.artifacts),
+        ApprovalRecords(build_evidence(core)),
         Settlement(approvals, owners, core.audit, clock=core.clock),
         groups=core.settings.approver_groups,
         find_key=_build_keyring(core).find,

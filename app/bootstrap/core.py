@@ -10,6 +10,8 @@ from pymongo.errors import PyMongoError
 from redis.asyncio import Redis
 
 from app.agents.registry import Registry, build_registry
+from app.artifacts import repository as uploads
+from app.artifacts.repository import COLLECTION as UPLOADS
 from app.artifacts.store import ArtifactStore
 from app.bootstrap.jobs import build_doorbell, build_executions, build_steps, build_task_jobs
 from app.checkpoints import models as checkpoints
@@ -25,12 +27,15 @@ from app.effects.ledger import EffectLedger
 from app.events.live import LiveLog
 from app.events.signals import Signals, connect_redis
 from app.governance.approvals import repository as approvals
+from app.governance.audit import intents as audit_intents
 from app.governance.audit import repository as audit
+from app.governance.audit.intents import Intents
 from app.governance.audit.repository import AuditRepository
 from app.governance.audit.trail import AuditTrail
 from app.governance.budgets import ledger as budget_ledger
 from app.governance.budgets import repository as budget_repository
 from app.governance.evaluation.plugins import Evaluators, load_evaluators
+from app.governance.legal_holds import repository as legal_holds
 from app.governance.policy import repository as policies
 from app.jobs import recovery, workers
 from app.jobs.doorbell import Doorbell
@@ -74,8 +79,11 @@ INDEXES = (
     *budget_ledger.INDEXES,
     *budget_repository.INDEXES,
     *audit.INDEXES,
+    *audit_intents.INDEXES,
     *logs.INDEXES,
+    *uploads.INDEXES,
     *approvals.INDEXES,
+    *legal_holds.indexes(UPLOADS, "sha256"),
     *definitions.INDEXES,
     *policies.INDEXES,
     *recovery.indexes(EXECUTIONS),
@@ -113,6 +121,7 @@ class Core:
     artifacts: ArtifactStore
     evaluators: Evaluators
     audit: AuditTrail
+    intents: Intents
 
     @property
     def kinds(self) -> tuple[Jobs, ...]:
@@ -171,14 +180,12 @@ def build_core(
     client: AsyncMongoClient[Document] | None = None,
     registry: Registry | None = None,
 ) -> Core:
-    """Everything wired, nothing connected yet. Must be called on the event loop that will use it.
-
-    ``registry`` holds the agents; without one it is those of the product.
-    """
+    """Everything wired, nothing connected yet, for the event loop that runs; by default with the product's agents."""
     client = client or connect(settings)
     database = database_of(client, settings)
     clock, registry, doorbell = StoreClock(), registry or _build_registry(settings), build_doorbell(settings, metrics)
     task_jobs = build_task_jobs(settings, database, clock, doorbell)
+    trail = _build_audit(settings, database, clock, metrics)
     return Core(
         settings=settings,
         client=client,
@@ -202,7 +209,8 @@ def build_core(
         circuits=CircuitStore(Documents(database[circuit_store.COLLECTION]).of_tenant(workers.SYSTEM_TENANT)),
         artifacts=ArtifactStore(settings.artifact_location),
         evaluators=_build_evaluators(settings),
-        audit=_build_audit(settings, database, clock, metrics),
+        audit=trail,
+        intents=Intents(Documents(database[audit_intents.COLLECTION]), trail, clock=clock),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from app.agents.context import FittedChat
 from app.bootstrap.circuits import Guarded
 from app.bootstrap.core import Core
-from app.bootstrap.handling import build_enforcer, build_peer, parse_code
+from app.bootstrap.handling import build_enforcer, build_peer, build_recorder, parse_code
 from app.bootstrap.worked import Gate, Work, Worked, build_reminders, build_worked
 from app.bootstrap.workflows import build_reader
 from app.checkpoints.service import Checkpoints
@@ -149,6 +149,7 @@ def _build_handler(core: Core, carriers: Carriers, plans: Plans, values: ValueSt
         carriers.publisher,
         Redactor(secrets_of(settings)),
         carriers.guarded.new_meter,
+        build_recorder(core),
         os.environ,
         StepApprovals(carriers.approvals),
         allow_commands=settings.worker_allow_commands,

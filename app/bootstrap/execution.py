@@ -13,11 +13,13 @@ from app.agents.registry import Registry
 from app.agents.tools.toolbox import Toolboxes
 from app.artifacts.store import ArtifactStore
 from app.bootstrap.approvals import build_approving
+from app.bootstrap.artifacts import build_upload_retention
 from app.bootstrap.budgets import build_ledger
 from app.bootstrap.circuits import Guarded, guard
 from app.bootstrap.core import Core, build_core
 from app.bootstrap.driving import Carriers, build_driving
 from app.bootstrap.handling import build_equipment, build_handler
+from app.bootstrap.legal_holds import build_hold_keeper
 from app.bootstrap.logs import start_shipping
 from app.bootstrap.policies import build_policy_enforcer
 from app.bootstrap.retention import build_execution_retention, build_retention
@@ -144,7 +146,7 @@ async def build_execution(
     conversation = _build_conversation(core)
     driving = build_driving(core, carriers, slots=slots, gate=gate)
     worked = [_build_tasks(core, carriers, conversation, gate), *driving.worked]
-    of_work = [driving.upkeep.wake_forgotten, approving.upkeep.attend_due]
+    of_work = [driving.upkeep.wake_forgotten, approving.upkeep.attend_due, core.intents.settle_left]
     chores = [conversation.complete_counted, carriers.checkpoints.remove_expired, *of_work]
     return Execution(
         core=core,
@@ -169,7 +171,13 @@ def _connect_blocking(settings: Settings) -> MongoClient[Document]:
 def _build_tasks(core: Core, carriers: Carriers, conversation: Conversation, gate: Gate) -> Worked:
     reminders = build_reminders(core, core.task_jobs)
     aftermath = TaskAftermath(
-        core.signals, conversation, reminders, core.metrics, carriers.checkpoints, clock=core.clock
+        core.signals,
+        conversation,
+        reminders,
+        core.task_jobs.bell.ring,
+        core.metrics,
+        carriers.checkpoints,
+        clock=core.clock,
     )
     handler = build_handler(core, carriers.guarded, carriers.equipment, carriers.publisher)
     tasks = Work(
@@ -230,8 +238,11 @@ def _build_upkeep(core: Core, worked: Sequence[Worked], parking: Parking, chores
             *chores,
             # They heal what is rare, and look at things that are some seconds old.
             Seldom(orphans.cancel_all, every=SELDOM * interval),
+            # Before what deletes.
+            Seldom(build_hold_keeper(core).keep_some, every=SELDOM * interval),
             Seldom(build_retention(core).delete_batches, every=SELDOM * interval),
             Seldom(build_execution_retention(core).delete_batches, every=SELDOM * interval),
+            Seldom(build_upload_retention(core).delete_due, every=SELDOM * interval),
             Seldom(build_ledger(core).close_abandoned, every=SELDOM * interval),
         ],
         stand_in=stand_in,

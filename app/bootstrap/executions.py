@@ -15,6 +15,7 @@ from app.workflows.executions.conclusions import Conclusions
 from app.workflows.executions.drawings import Drawings
 from app.workflows.executions.models import SIGNALS
 from app.workflows.executions.plans import Plans
+from app.workflows.executions.recordings import StepRecordings
 from app.workflows.executions.repository import ExecutionRepository
 from app.workflows.executions.service import ExecutionService
 from app.workflows.executions.signals import SignalBox
@@ -57,6 +58,10 @@ def build_execution_api(core: Core, tokens: EventTokens, approvals: Approvals) -
 def build_execution_artifacts(core: Core) -> ExecutionArtifacts:
     repository = ExecutionRepository(core.executions.documents, core.steps.documents)
     return ExecutionArtifacts(repository, ValueStore(core.artifacts), core.artifacts)
+
+
+def build_step_recordings(core: Core) -> StepRecordings:
+    return StepRecordings(ExecutionRepository(core.executions.documents, core.steps.documents), core.artifacts)
 
 
 def _build_service(

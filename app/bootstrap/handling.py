@@ -41,11 +41,15 @@ def build_handler(core: Core, guarded: Guarded, equipment: Equipment, publisher:
         quality=QualityGate(Evaluator(core.evaluators, parse_code), settings.evaluation_policies, guarded.search),
         budgets=build_enforcer(core),
         clock=core.clock,
-        recorder=Recorder(
-            core.artifacts, room=settings.recording_max_bytes, mask=Redactor(secrets_of(settings)).masked
-        ),
+        recorder=build_recorder(core),
         new_meter=guarded.new_meter,
     )
+
+
+def build_recorder(core: Core) -> Recorder:
+    settings = core.settings
+    masked = Redactor(secrets_of(settings)).masked
+    return Recorder(core.artifacts, room=settings.recording_max_bytes, mask=masked, clock=core.clock)
 
 
 def build_peer(core: Core) -> PeerAgent:

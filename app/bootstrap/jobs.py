@@ -5,10 +5,20 @@ from datetime import timedelta
 
 from app.clock import Clock
 from app.database.documents import Database, Documents
-from app.jobs.broker import DRIVE_EXECUTION, PROCESS_STEP, PROCESS_TASK, TASK_QUEUE, WORKFLOW_QUEUE, create_celery
-from app.jobs.doorbell import Bell, Doorbell
+from app.jobs.broker import (
+    DRIVE_EXECUTION,
+    EVALUATE_TASK,
+    EVALUATION_QUEUE,
+    PROCESS_STEP,
+    PROCESS_TASK,
+    TASK_QUEUE,
+    WORKFLOW_QUEUE,
+    create_celery,
+)
+from app.jobs.doorbell import Bell, Doorbell, Place
 from app.jobs.grouped import GroupedWrites
 from app.jobs.kind import Jobs
+from app.jobs.lanes import Stage
 from app.jobs.queue import JobQueue
 from app.jobs.recovery import Recovery
 from app.jobs.store import JobStore
@@ -31,7 +41,8 @@ def build_doorbell(settings: Settings, metrics: Metrics) -> Doorbell:
 
 
 def build_task_jobs(settings: Settings, database: Database, clock: Clock, doorbell: Doorbell) -> Jobs:
-    bell = doorbell.bell(task=PROCESS_TASK, queue_name=TASK_QUEUE, argument="task_id")
+    evaluation = {Stage.EVALUATION: Place(EVALUATE_TASK, EVALUATION_QUEUE)}
+    bell = doorbell.bell(task=PROCESS_TASK, queue_name=TASK_QUEUE, argument="task_id", stages=evaluation)
     return _build(TASKS, bell, settings, database, clock)
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
-from app.agents.registry import build_registry
+from app.agents.registry import Registry, build_registry
 from app.bootstrap.evaluating import build_evaluator
+from app.governance.evaluation.evaluator import Evaluator
 from app.llm.chat import ChatModels
 from app.llm.prices import Prices
 from app.llm.tavily import web_search
@@ -17,25 +19,34 @@ from app.replay.replaying import Change, Live, Replay, Replayed
 from app.settings import Settings
 
 
-async def replay_recordings(
-    settings: Settings,
-    recordings: Sequence[Recording],
-    *,
-    agent: str | None = None,
-    is_live: bool = False,
-    live_roles: frozenset[ModelRole] = frozenset(),
-) -> list[Replayed]:
-    """Run a task's agents again; the models of ``live_roles`` are asked always, with ``is_live`` any that must be.
+@dataclass(frozen=True, slots=True)
+class Replayer:
+    """Runs the agents of any number of tasks and steps again, one after the other."""
 
-    Raises `NothingRecorded`, `Invalid` for an input or `AgentNotFound` for a name that does not fit.
-    """
+    registry: Registry
+    peer: PeerAgent
+    evaluator: Evaluator
+    live: Live | None
+
+    async def run(self, recordings: Sequence[Recording], agent: str | None = None) -> list[Replayed]:
+        """Raises `NothingRecorded`, `Invalid` for an input or `AgentNotFound` for a name that does not fit."""
+        replay = Replay(recordings, self.registry, self.peer, self.evaluator)
+        return await replay.run(Change(agent, self.live))
+
+
+@asynccontextmanager
+async def open_replayer(
+    settings: Settings, *, is_live: bool = False, live_roles: frozenset[ModelRole] = frozenset()
+) -> AsyncIterator[Replayer]:
+    """The models of ``live_roles`` are asked always, with ``is_live`` any that must be."""
     registry = build_registry(settings)
     peer = PeerAgent(registry, minimum_confidence=settings.router_min_confidence)
-    replay = Replay(recordings, registry, peer, build_evaluator(settings))
+    replayer = partial(Replayer, registry, peer, build_evaluator(settings))
     if not is_live and not live_roles:
-        return await replay.run(Change(agent))
+        yield replayer(None)
+        return
     async with _asking(settings, live_roles, answers_the_rest=is_live) as live:
-        return await replay.run(Change(agent, live))
+        yield replayer(live)
 
 
 @asynccontextmanager

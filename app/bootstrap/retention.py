@@ -6,13 +6,11 @@ from app.bootstrap.core import Core
 from app.checkpoints.models import COLLECTION as CHECKPOINTS
 from app.checkpoints.retention import delete_checkpoints_of
 from app.effects import ledger as effects
-from app.governance.approvals.inputs import ProposedInputs
 from app.governance.approvals.repository import COLLECTION as APPROVALS
 from app.governance.approvals.retention import delete_approvals_of
 from app.governance.audit.deletions import record_deletions
 from app.jobs.models import Status
 from app.jobs.retention import DeleteBelongings, Retention, Rule, by_task_id
-from app.replay.recordings import delete_recordings_of
 from app.settings import Settings
 from app.tasks.artifacts import delete_artifacts_of
 from app.workflows.executions.models import SIGNALS
@@ -21,7 +19,6 @@ from app.workflows.executions.retention import (
     ExecutionRetention,
     by_execution_id,
     delete_steps_of,
-    delete_values_of,
 )
 
 
@@ -42,10 +39,9 @@ def belongings_of(core: Core) -> list[DeleteBelongings]:
     return [
         lambda jobs: core.messages.delete_of(job.id for job in jobs),
         by_task_id(core.documents(effects.COLLECTION)),
-        delete_checkpoints_of(core.documents(CHECKPOINTS), core.artifacts),
-        delete_artifacts_of(core.tasks, core.artifacts),
-        delete_recordings_of(core.artifacts),
-        delete_approvals_of(core.documents(APPROVALS), ProposedInputs(core.artifacts), "task_id"),
+        delete_checkpoints_of(core.documents(CHECKPOINTS)),
+        delete_approvals_of(core.documents(APPROVALS), "task_id"),
+        delete_artifacts_of(core.artifacts),
         record_deletions(core.audit, "tasks"),
     ]
 
@@ -53,13 +49,13 @@ def belongings_of(core: Core) -> list[DeleteBelongings]:
 def _belongings_of_executions(core: Core) -> list[DeleteBelongings]:
     of_steps = [
         by_task_id(core.documents(effects.COLLECTION)),
-        delete_checkpoints_of(core.documents(CHECKPOINTS), core.artifacts),
+        delete_checkpoints_of(core.documents(CHECKPOINTS)),
     ]
     return [
-        delete_steps_of(core.steps.documents, of_steps, core.artifacts),
+        delete_steps_of(core.steps.documents, of_steps),
         by_execution_id(core.documents(SIGNALS)),
-        delete_values_of(core.artifacts),
-        delete_approvals_of(core.documents(APPROVALS), ProposedInputs(core.artifacts), "execution_id"),
+        delete_approvals_of(core.documents(APPROVALS), "execution_id"),
+        delete_artifacts_of(core.artifacts),
         record_deletions(core.audit, "executions"),
     ]
 

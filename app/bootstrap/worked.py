@@ -9,7 +9,6 @@ from app.bootstrap.core import Core
 from app.jobs import permits
 from app.jobs.dispatch import Dispatcher
 from app.jobs.kind import Jobs
-from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limits
 from app.jobs.models import Job
 from app.jobs.outcomes import Outcome
@@ -120,7 +119,7 @@ def _build_dispatcher(core: Core, jobs: Jobs, work: Work, gate: Gate) -> Dispatc
         gate.permits,
         gate.parking,
         kind=jobs.kind,
-        order=FairOrder(core.settings.tenant_weights),
+        weights=core.settings.tenant_weights,
         limits=gate.limits if work.is_limited else Limits(),
         agent_of=work.agent_of,
         ring=jobs.bell.ring,
@@ -143,5 +142,5 @@ def _build_sweeper(core: Core, jobs: Jobs, work: Work, reminders: Reminders) -> 
         broker_answers=lambda: jobs.bell.is_answered,
         on_change=core.signals.notify,
         others=[other.recovery for other in others],
-        sharing=[other.recovery for other in others if other.bell.queue_name == jobs.bell.queue_name],
+        sharing=[other.recovery for other in others if other.bell.queue_names & jobs.bell.queue_names],
     )

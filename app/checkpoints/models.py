@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.artifacts.places import Part, place_of, place_of_step
 from app.database.documents import Document
 from app.database.indexes import Index
 from app.jobs.history import count_claims
@@ -21,13 +22,23 @@ class ThreadKey:
     """One agent's state in one series of attempts, as one attempt sees it.
 
     ``fence`` grows with every claim of the job, charged or not, so the attempt that replaced another has the higher
-    one. ``is_new`` is True in the first attempt of the series: nothing can have been saved before it.
+    one. ``is_new`` is True in the first attempt of the series: nothing can have been saved before it. A step names its
+    execution.
     """
 
     thread_id: str
     tenant_id: str
     fence: int
     is_new: bool = False
+    execution_id: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where in the artifact store what is too large for the thread's document is."""
+        job_id = self.thread_id.split("/", 1)[0]
+        if self.execution_id is None:
+            return place_of(self.tenant_id, job_id, Part.CHECKPOINTS)
+        return place_of_step(self.tenant_id, self.execution_id, job_id, Part.CHECKPOINTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +66,5 @@ def thread_of(job: Job, agent_name: str) -> ThreadKey:
         tenant_id=job.tenant_id,
         fence=count_claims(entries),
         is_new=count_claims(entries[begin:]) == 1,
+        execution_id=job.document.get("execution_id"),
     )

@@ -31,8 +31,7 @@ class Leftover:
     """What a thread leaves behind in the stores."""
 
     id: str
-    tenant_id: str
-    thread_id: str
+    place: str
     blobs: frozenset[str]
 
 
@@ -70,7 +69,7 @@ class Checkpoints:
         return AgentCheckpoints(key.thread_id, lambda shape: self.open_thread(key, shape=shape, ledger=ledger))
 
     def open_thread(self, key: ThreadKey, *, shape: str = "", ledger: Ledger | None = None) -> Thread:
-        values = Values(self._artifacts, key.tenant_id, key.thread_id)
+        values = Values(self._artifacts, key.place, key.thread_id)
         documents = self._documents.of_tenant(key.tenant_id)
         return Thread(documents, values, key, ttl=self._ttl, clock=self._clock, shape=shape, ledger=ledger)
 
@@ -79,7 +78,7 @@ class Checkpoints:
         thread = checkpoints.thread
         if thread is None or not thread.is_stored:
             return
-        self._left[job_id] = Leftover(thread.id, thread.key.tenant_id, thread.key.thread_id, frozenset(thread.blobs))
+        self._left[job_id] = Leftover(thread.id, thread.key.place, frozenset(thread.blobs))
         if len(self._left) > MOST_REMEMBERED:
             # Of an attempt that lost its lease nobody hears again; its checkpoints expire.
             del self._left[next(iter(self._left))]
@@ -98,11 +97,9 @@ class Checkpoints:
         expired = await self._documents.find_many(
             {"erase_at": {"$lte": self._clock()}},
             limit=MOST_EXPIRED,
-            fields=("tenant_id", "thread_id", "blobs"),
+            fields=("place", "blobs"),
         )
-        await self._erase(
-            [Leftover(one["_id"], one["tenant_id"], one["thread_id"], frozenset(one["blobs"])) for one in expired]
-        )
+        await self._erase([Leftover(one["_id"], one["place"], frozenset(one["blobs"])) for one in expired])
         return len(expired)
 
     async def close(self) -> None:
@@ -123,6 +120,6 @@ class Checkpoints:
         # The blobs first: a document that is gone would no longer name them.
         for left in batch:
             for sha256 in left.blobs:
-                await self._artifacts.delete(left.tenant_id, sha256)
+                await self._artifacts.delete(left.place, sha256)
         if batch:
             await self._documents.delete_many({"_id": {"$in": [left.id for left in batch]}})

@@ -1,7 +1,8 @@
 """One thread as one document, and this attempt's copy of it.
 
 The document holds the latest checkpoint of each namespace with the writes that are pending on it, nothing older:
-``{_id, tenant_id, fence, shape, spaces: {key: {ns, id, parent, checkpoint, metadata, writes}}, blobs, spent}``.
+``{_id, tenant_id, fence, shape, spaces: {key: {ns, id, parent, checkpoint, metadata, writes}}, place, blobs, spent}``,
+with the blobs' place in the artifact store.
 
 The attempt works on its copy and writes down what changed since the last time. Whoever loads a thread takes it over
 by raising its fence; from then on no write of an earlier attempt matches. A document that names blobs has `erase_at`
@@ -199,6 +200,7 @@ class Thread:
         fields = {
             **{path: value for path, value in changes.items() if value is not None},
             "thread_id": self.key.thread_id,
+            "place": self.key.place,
             "fence": self.key.fence,
             "shape": self._shape,
             "blobs": sorted(blobs),

@@ -15,9 +15,9 @@ MEDIA_TYPE = "application/msgpack"
 class Values:
     """The values of one thread."""
 
-    def __init__(self, artifacts: ArtifactStore, tenant_id: str, thread_id: str) -> None:
+    def __init__(self, artifacts: ArtifactStore, place: str, thread_id: str) -> None:
         self._artifacts = artifacts
-        self._tenant_id = tenant_id
+        self._place = place
         self._thread_id = thread_id
 
     async def pack(self, value: Typed, *, room: int) -> Document:
@@ -27,7 +27,7 @@ class Values:
             return {"kind": kind, "data": data}
         # A blob is named after its content. The mark gives each value a name of its own, so that it can be deleted.
         mark = f"{self._thread_id}\n{new_token()}\n".encode()
-        spilled = await self._artifacts.put(self._tenant_id, mark + data, MEDIA_TYPE)
+        spilled = await self._artifacts.put(self._place, mark + data, MEDIA_TYPE)
         return {"kind": kind, "sha256": spilled.sha256}
 
     async def unpack(self, stored: Document) -> Typed:
@@ -35,13 +35,13 @@ class Values:
         if "sha256" not in stored:
             return stored["kind"], bytes(stored["data"])
         try:
-            marked = await self._artifacts.get(self._tenant_id, stored["sha256"])
+            marked = await self._artifacts.get(self._place, stored["sha256"])
         except (ArtifactNotFound, ArtifactCorrupt) as error:
             raise CheckpointUnusable(f"a part of the checkpoint is lost: {error.message}") from error
         return stored["kind"], marked.split(b"\n", 2)[2]
 
     async def remove(self, sha256: str) -> None:
-        await self._artifacts.delete(self._tenant_id, sha256)
+        await self._artifacts.delete(self._place, sha256)
 
 
 def inline_size(stored: Any) -> int:

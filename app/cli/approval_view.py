@@ -25,7 +25,7 @@ def print_approvals(console: Console, approvals: Iterable[Json]) -> None:
             f"{one.get('votes')}/{one.get('quorum')}",
             clean(one.get("requested_by"))[:12],
             _time(one.get("created_at")),
-            clean(f"{subject.get('title')}: {subject.get('reason')}".replace("\n", " "))[:_WIDE],
+            clean(f"{subject.get('title')}: {one.get('message') or subject.get('reason')}".replace("\n", " "))[:_WIDE],
         )
         console.print(Text(row, style=_STYLES.get(status, "")))
 
@@ -37,6 +37,7 @@ def print_approval(console: Console, found: Json) -> None:
     _line(console, "approval", found.get("approval_id"))
     _line(console, "what", f"{subject.get('kind')} {subject.get('title')}")
     _line(console, "why", subject.get("reason"))
+    _line(console, "message", found.get("message"))
     for name, value in (subject.get("ids") or {}).items():
         _line(console, name.removesuffix("_id"), value)
     _line(console, "asked by", found.get("requested_by"))

@@ -38,6 +38,8 @@ def list_(
     mine: Annotated[bool, typer.Option("--mine", help="Only what is up to your key now.")] = False,
     status: Annotated[str | None, typer.Option(help="Only those in this status, for instance pending.")] = None,
     kind: Annotated[str | None, typer.Option(help="Only those about a task, a step or a tool.")] = None,
+    task: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this task.")] = None,
+    execution: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this execution.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
     server: ServerOption = None,
     api_key: KeyOption = None,
@@ -47,7 +49,8 @@ def list_(
     """List what people are asked to approve, newest first."""
     address = Address(server, api_key, data_dir)
     only = "true" if mine else None
-    page = ask(address, lambda asked: asked.get(_PATH, page_size=limit, mine=only, status=status, kind=kind))
+    where = {"mine": only, "status": status, "kind": kind, "task_id": task, "execution_id": execution}
+    page = ask(address, lambda asked: asked.get(_PATH, page_size=limit, **where))
     print_page(page, print_approvals, as_json=as_json)
 
 

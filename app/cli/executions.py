@@ -9,6 +9,7 @@ from rich.text import Text
 from app.cli.address import Address
 from app.cli.artifact_files import SaveOption, show_artifacts
 from app.cli.asking import ask, print_answer, print_found, print_page
+from app.cli.attempt_view import print_attempts
 from app.cli.execution_following import Following, follow_to_end
 from app.cli.execution_view import print_execution, print_executions, print_lines, print_status
 from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption
@@ -123,6 +124,22 @@ def logs(
     print_lines(out, found.get("items") or ())
     if found.get("next_cursor") is not None:
         err.print(Text(f"there may be more: --after {found['next_cursor']}", style="dim"))
+
+
+@app.command()
+def attempts(
+    execution_id: ExecutionId,
+    step: StepPath,
+    after: Annotated[int, typer.Option(min=0, help="Go on behind this attempt.")] = 0,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every attempt that was ever made at a step: who made it, how it ended, what it cost."""
+    path = (_PATH, execution_id, "steps", step, "attempts")
+    found = ask(Address(server, api_key, data_dir), lambda asked: asked.get(*path, after=after or None))
+    print_found(found, print_attempts, as_json=as_json)
 
 
 @app.command()

@@ -27,13 +27,17 @@ COMMANDS = (
         "app",
         "List, show, cancel and retry tasks, download what they made, ask why one waits or what it did outside.",
     ),
+    Deferred("artifacts", "app.cli.artifacts", "app", "Upload files, download any artifact by its digest."),
     Deferred("sessions", "app.cli.sessions", "app", "List, show and delete sessions, which later tasks are told of."),
     Deferred("dead-letters", "app.cli.dead_letters", "app", "List, show and re-drive tasks that failed for good."),
+    Deferred(
+        "queues", "app.cli.queues", "app", "Show what waits in the broker; move dead letters back to their queue."
+    ),
     Deferred(
         "replay",
         "app.cli.replay",
         "replay",
-        "Run a task again on its recorded model and tool traffic, free and the same every time, and compare.",
+        "Run a task or steps again on the traffic that was recorded, free and the same every time, and compare.",
     ),
     Deferred(
         "run",
@@ -128,6 +132,12 @@ COMMANDS = (
         "Check that no task in the store breaks a promise of the product; show those that do.",
     ),
     Deferred("logs", "app.cli.logs", "logs", "Search the kept logs of workers and agents, or follow them."),
+    Deferred(
+        "legal-holds",
+        "app.cli.legal_holds",
+        "app",
+        "List, place and release legal holds: what is held is never deleted.",
+    ),
     Deferred(
         "audit",
         "app.cli.audit",

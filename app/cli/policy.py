@@ -137,17 +137,20 @@ def delete(
 @app.command("dry-run")
 def dry_run(
     file: FileArgument,
-    since: Annotated[datetime | None, typer.Option(help="Tasks that were submitted then or later (UTC).")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Tasks that were submitted before (UTC).")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="How many tasks, newest first.")] = 100,
+    steps: Annotated[bool, typer.Option("--steps", help="On steps of executions instead of tasks.")] = False,
+    since: Annotated[datetime | None, typer.Option(help="Submitted or started then or later (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Submitted or started before (UTC).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many tasks or steps, newest first.")] = 100,
     server: ServerOption = None,
     api_key: KeyOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what this policy would have decided otherwise about past tasks. Nothing is stored."""
+    """Show what this policy would have decided otherwise about past tasks or steps. Nothing is stored."""
+    of = "steps" if steps else "tasks"
     body = {
         "policy": read_text(file),
+        "of": of,
         "since": since.isoformat() if since else None,
         "until": until.isoformat() if until else None,
         "limit": limit,
@@ -159,9 +162,10 @@ def dry_run(
     for one in found.get("changes") or ():
         before, after = one["before"]["effect"], one["after"]["effect"]
         reasons = "; ".join(one["after"]["reasons"])
-        out.print(Text(clean(f"{one['task_id']} {one['created_at']} {before} -> {after}: {reasons}")))
+        whose = one["task_id"] or f"{one['execution_id']} {one['path']}"
+        out.print(Text(clean(f"{whose} {one['created_at']} {before} -> {after}: {reasons}")))
     changed = len(found.get("changes") or ())
-    out.print(Text(f"{changed} of {found.get('examined')} tasks would have been decided otherwise"))
+    out.print(Text(f"{changed} of {found.get('examined')} {of} would have been decided otherwise"))
 
 
 def _judge(file: Path, policy: Path | None) -> Iterable[Verdict]:

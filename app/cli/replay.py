@@ -1,192 +1,208 @@
-"""`orchestrate replay`: run a task again on what was recorded of it, or with something changed, and compare."""
+"""`orchestrate replay`: run a task or steps again on what was recorded, or with something changed, and compare."""
 
 import asyncio
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from rich.text import Text
 
 from app.agents.prompt import replace_prompts, unknown_replacements
 from app.cli.address import Address
 from app.cli.exit_codes import ExitCode
 from app.cli.installation import settings_of
-from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
-from app.cli.server import Server
-from app.cli.terminal import clean, err, out, print_json
+from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption
+from app.cli.replay_changes import Changes, read_changes
+from app.cli.replay_targets import Target, Wanted, find_targets
+from app.cli.replay_view import (
+    print_run,
+    print_step,
+    print_summary,
+    print_told,
+    print_unreplayed,
+    run_as_json,
+    verdict_of,
+)
+from app.cli.server import Json, Server
+from app.cli.terminal import out, print_json
 from app.devstack.manifest import Manifest
-from app.errors import Invalid
-from app.llm.usage import ModelRole
-from app.replay.models import Recording, RecordingUnreadable
+from app.errors import Invalid, NotFound
 from app.settings import load_settings
 
 if TYPE_CHECKING:
     # It loads LangGraph and the models' clients, which takes as long as everything else together.
-    from app.replay.replaying import Ending, Replayed, Scores
+    from app.bootstrap.replaying import Replayer
+    from app.replay.replaying import Replayed
 
-LARGEST_PROMPT = 256 * 1024
-_STYLES = {"+": "green", "-": "red", "@": "cyan"}
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What the command line wants to be different."""
-
-    prompts: Mapping[str, str]
-    models: Mapping[ModelRole, str]
-    agent: str | None
-    is_live: bool
+SubjectId = Annotated[str, typer.Argument(metavar="ID", help="The id of a task, or of an execution.")]
+StepOption = Annotated[
+    str | None,
+    typer.Option("--step", metavar="PATH", help="Of an execution: only this step instance, as in each[2].fix."),
+]
+SeriesOption = Annotated[
+    int | None, typer.Option(min=1, help="With --step: the series of the execution; else the newest that has it.")
+]
+PromptOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FILE", help="Use this text for the prompt of that name, repeatable."),
+]
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ROLE=MODEL", help="Ask this model for all calls of a role: content=openai:gpt-5."),
+]
+AgentOption = Annotated[str | None, typer.Option(help="Have another agent do the task or step; needs --live.")]
+LiveOption = Annotated[bool, typer.Option("--live", help="Ask the models where the recording has no answer.")]
+TOLD, NOT_DONE = "told", "not done"
 
 
 def replay(
-    task_id: TaskId,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FILE", help="Use this text for the prompt of that name, repeatable."),
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROLE=MODEL", help="Ask this model for all calls of a role: content=openai:gpt-5."),
-    ] = None,
-    agent: Annotated[str | None, typer.Option(help="Have another agent do the task; needs --live.")] = None,
-    live: Annotated[bool, typer.Option("--live", help="Ask the models where the recording has no answer.")] = False,
+    subject_id: SubjectId,
+    step: StepOption = None,
+    series: SeriesOption = None,
+    prompt: PromptOption = None,
+    model: ModelOption = None,
+    agent: AgentOption = None,
+    live: LiveOption = False,
     server: ServerOption = None,
     api_key: KeyOption = None,
     data_dir: DataDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a task again on its recorded model and tool traffic, free and the same every time, and compare.
+    """Run a task or steps again on the traffic that was recorded, free and the same every time, and compare.
 
-    An output that was evaluated is evaluated again. With a changed prompt, model or agent it says what comes out
-    differently. Exit codes: 0 the same, 1 different, 8 a call was not recorded and --live was not given, 2 nothing was
-    recorded or wrong usage.
+    Of an execution it is one step, or every step in the order in which they began. An output that was evaluated is
+    evaluated again; what no agent carried out is not done again, its recorded output is told. With a changed prompt,
+    model or agent it says what comes out differently. Exit codes: 0 the same, 1 different, 8 a call was not recorded
+    and --live was not given, 2 nothing was recorded or wrong usage.
     """
-    changes = Changes(_prompts(prompt or ()), _models(model or ()), agent, live)
-    if changes.agent and not changes.is_live:
-        raise Invalid("another agent asks other questions, which were not recorded: add --live")
-    recordings = asyncio.run(_fetch(Address(server, api_key, data_dir), task_id))
-    replayed = _replay(recordings, changes, data_dir)
+    changes = read_changes(prompt or (), model or (), agent=agent, is_live=live)
+    wanted = Wanted(subject_id, step, series)
+    player = _Player(Address(server, api_key, data_dir), changes, wanted, is_quiet=as_json)
+    replayed = asyncio.run(player.run())
+    if step is None and not any(one.runs for one in replayed):
+        raise Invalid(f"no step of execution {subject_id} can be replayed: no agent ran, or RECORDING_MAX_BYTES is 0")
+    if unknown := unknown_replacements():
+        # Else a misspelt name would pass for a change that changes nothing.
+        raise Invalid(f"--prompt: no agent that was replayed asked for a prompt named {', '.join(unknown)}")
     if as_json:
-        print_json(out, {"task_id": task_id, "runs": [_as_json(one) for one in replayed]})
-    else:
-        for one in replayed:
-            _print(one)
+        print_json(out, _answer(wanted, replayed))
+    elif len(replayed) > 1:
+        print_summary(_counts(replayed))
     raise typer.Exit(_code(replayed, changes))
 
 
-async def _fetch(address: Address, task_id: str) -> list[Recording]:
-    async with address.connect() as server:
-        listed = (await server.get("tasks", task_id, "recordings")).get("items") or []
-        return [await _recording(server, task_id, str(one["sha256"])) for one in listed]
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of one target: it was run again, or ``output`` told, or ``problem`` says why neither."""
+
+    target: Target
+    runs: "Sequence[Replayed]" = ()
+    output: Any = None
+    problem: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The worst of its runs'."""
+        if self.problem is not None:
+            return NOT_DONE
+        verdicts = {verdict_of(one)[0] for one in self.runs}
+        return next((verdict for verdict in ("diverged", "different", "same") if verdict in verdicts), TOLD)
 
 
-async def _recording(server: Server, task_id: str, sha256: str) -> Recording:
-    try:
-        return Recording.model_validate(await server.get("tasks", task_id, "recordings", sha256))
-    except ValidationError as error:
-        raise RecordingUnreadable("the server's recording is not one that this version can read") from error
+class _Player:
+    def __init__(self, address: Address, changes: Changes, wanted: Wanted, *, is_quiet: bool) -> None:
+        self._address = address
+        self._changes = changes
+        self._wanted = wanted
+        self._is_quiet = is_quiet
+
+    async def run(self) -> list[Done]:
+        """One after the other, so that only one's recordings are in memory."""
+        async with self._address.connect() as server:
+            targets = await find_targets(server, self._wanted)
+            if len(targets) > 1 and self._changes.agent:
+                raise Invalid("--agent is for one step: name it with --step")
+            replace_prompts(self._changes.prompts)
+            # After that: agents may keep their prompts.
+            heavy = importlib.import_module("app.bootstrap.replaying")
+            models, settings = self._changes.models, self._settings()
+            async with heavy.open_replayer(
+                settings, is_live=self._changes.is_live, live_roles=frozenset(models)
+            ) as replayer:
+                return [await self._do(server, replayer, one, is_only=len(targets) == 1) for one in targets]
+
+    def _settings(self) -> Any:
+        running = Manifest.find_running(self._address.data_dir or load_settings().data_dir)
+        return settings_of(running, **{f"llm_{role}_model": model for role, model in self._changes.models.items()})
+
+    async def _do(self, server: Server, replayer: "Replayer", target: Target, *, is_only: bool) -> Done:
+        done = await self._done(server, replayer, target, is_only=is_only)
+        if not self._is_quiet:
+            _print(done, is_only=is_only)
+        return done
+
+    async def _done(self, server: Server, replayer: "Replayer", target: Target, *, is_only: bool) -> Done:
+        if target.is_told:
+            return Done(target, output=await target.output(server) if is_only else None)
+        try:
+            runs = await replayer.run(await target.recordings(server), self._changes.agent)
+        except NotFound as missing:
+            if is_only:
+                raise
+            # An agent that is gone, or a recording that is not there, says nothing about the other steps.
+            return Done(target, problem=missing.message)
+        return Done(target, runs)
 
 
-def _replay(recordings: Sequence[Recording], changes: Changes, data_dir: Path | None) -> "list[Replayed]":
-    running = Manifest.find_running(data_dir or load_settings().data_dir)
-    settings = settings_of(running, **{f"llm_{role}_model": model for role, model in changes.models.items()})
-    # Before any agent is loaded, which may keep its prompts.
-    replace_prompts(changes.prompts)
-    heavy = importlib.import_module("app.bootstrap.replaying")
-    work = heavy.replay_recordings(
-        settings,
-        recordings,
-        agent=changes.agent,
-        is_live=changes.is_live,
-        live_roles=frozenset(changes.models),
-    )
-    replayed: list[Replayed] = asyncio.run(work)
-    if unknown := unknown_replacements():
-        # Else a misspelt name would pass for a change that changes nothing.
-        raise Invalid(f"--prompt: no agent of this task asked for a prompt named {', '.join(unknown)}")
-    return replayed
+def _print(done: Done, *, is_only: bool) -> None:
+    if done.verdict == TOLD and not is_only:
+        return
+    if done.target.step is not None:
+        print_step(done.target)
+    if done.problem is not None:
+        print_unreplayed(done.problem)
+    elif done.verdict == TOLD:
+        print_told(_why_told(done.target), json.dumps(done.output, indent=2, ensure_ascii=False))
+    for one in done.runs:
+        print_run(one)
 
 
-def _prompts(given: Sequence[str]) -> dict[str, str]:
-    return {name: _text_of(path) for name, path in map(_pair, given)}
+def _why_told(target: Target) -> str:
+    if target.reused_from is not None:
+        return f"taken over from execution {target.reused_from}; its output was:"
+    return f"a step of kind {target.kind} is not done again; its output was:"
 
 
-def _text_of(path: str) -> str:
-    try:
-        text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Invalid(f"--prompt: {path} cannot be read as UTF-8 text: {type(error).__name__}") from error
-    if len(text) > LARGEST_PROMPT:
-        raise Invalid(f"--prompt: {path} has {len(text)} characters; a prompt has at most {LARGEST_PROMPT}")
-    return text
+def _answer(wanted: Wanted, replayed: Sequence[Done]) -> Json:
+    first = replayed[0] if len(replayed) == 1 else None
+    if first is not None and first.target.step is None:
+        return {"task_id": wanted.subject_id, "runs": [run_as_json(one) for one in first.runs]}
+    steps = [
+        {
+            "step": one.target.step,
+            "kind": one.target.kind,
+            **one.target.query,
+            "verdict": one.verdict,
+            "problem": one.problem,
+            "output": one.output,
+            "runs": [run_as_json(run) for run in one.runs],
+        }
+        for one in replayed
+    ]
+    return {"execution_id": wanted.subject_id, "steps": steps, "counts": _counts(replayed)}
 
 
-def _models(given: Sequence[str]) -> dict[ModelRole, str]:
-    roles = ", ".join(ModelRole)
-    try:
-        return {ModelRole(role): model for role, model in map(_pair, given)}
-    except ValueError as error:
-        raise Invalid(f"--model: there is no such role; these are: {roles}") from error
+def _counts(replayed: Sequence[Done]) -> dict[str, int]:
+    found = Counter(one.verdict for one in replayed)
+    return {verdict: found[verdict] for verdict in ("same", "different", "diverged", TOLD, NOT_DONE)}
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise Invalid(f"{text!r}: write it as NAME=VALUE")
-    return name, value
-
-
-def _code(replayed: "Sequence[Replayed]", changes: Changes) -> ExitCode:
-    if any(one.has_diverged for one in replayed) and not changes.is_live:
+def _code(replayed: Sequence[Done], changes: Changes) -> ExitCode:
+    runs = [run for one in replayed for run in one.runs]
+    if any(run.has_diverged for run in runs) and not changes.is_live:
         return ExitCode.DIVERGED
-    return ExitCode.OK if all(one.is_same for one in replayed) else ExitCode.FAILED
-
-
-def _as_json(one: "Replayed") -> dict[str, Any]:
-    return {**asdict(one), "is_same": one.is_same, "has_diverged": one.has_diverged}
-
-
-def _print(one: "Replayed") -> None:
-    verdict, style = _verdict(one)
-    out.print(Text.assemble((f"{verdict:9}", style), clean(f"{one.agent_role} {one.agent_name}{_versions(one)}")))
-    calls = f"{one.replayed_calls} calls replayed, {one.live_calls} live, {one.unused_calls} not made again"
-    out.print(Text(f"{'':9}{calls}", style="dim"))
-    out.print(Text(f"{'':9}{_measured('recorded', one.then)} · {_measured('now', one.now)}", style="dim"))
-    if one.score is not None:
-        out.print(Text(f"{'':9}{_scored(one.score)}", style="bold"))
-    for divergence in one.divergences:
-        err.print(Text(clean(f"not recorded: {divergence.kind} call for {divergence.name or 'tools'}"), style="yellow"))
-        _print_lines(divergence.diff)
-    for name, lines in one.differences.items():
-        out.print(Text(clean(name), style="bold"))
-        _print_lines(lines)
-
-
-def _verdict(one: "Replayed") -> tuple[str, str]:
-    if one.is_same:
-        return "same", "green"
-    return ("diverged", "yellow") if one.has_diverged and not one.live_calls else ("different", "red")
-
-
-def _versions(one: "Replayed") -> str:
-    then, now = one.versions
-    return "" if now is None else f" {now}" if then in (None, now) else f" {then} -> {now}"
-
-
-def _measured(when: str, ending: "Ending") -> str:
-    return f"{when}: {ending.duration_ms:.0f} ms, {ending.tokens} tokens, ${ending.usd:.6f}"
-
-
-def _scored(score: "Scores") -> str:
-    then, now = ("none" if value is None else f"{value:.2f}" for value in (score.then, score.now))
-    difference = "" if score.then is None or score.now is None else f" ({score.now - score.then:+.2f})"
-    return f"score recorded: {then} · now: {now}{difference}"
-
-
-def _print_lines(lines: Sequence[str]) -> None:
-    for line in lines:
-        out.print(Text(clean(line), style=_STYLES.get(line[:1], "")))
+    is_whole = all(one.problem is None for one in replayed)
+    return ExitCode.OK if is_whole and all(run.is_same for run in runs) else ExitCode.FAILED

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import shlex
 from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from app.cli.exit_codes import ExitCode
 from app.cli.interruption import Interrupted, run_interruptibly
 from app.cli.options import DataDirOption, JsonOption, KeyOption
 from app.cli.run_people import people_of
+from app.cli.run_policy import policy_file
 from app.cli.run_remote import cancel_there, fork_there, graph_there, report_there, resume_there, run_there
 from app.cli.run_view import RunView, outputs_as_text, tree_of
 from app.cli.task_input import read_input
@@ -64,6 +66,12 @@ ApproveOption = Annotated[
 EventOption = Annotated[
     list[str] | None, typer.Option("--event", metavar="NAME=JSON", help="An event that a step waits for.")
 ]
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", metavar="FILE", help="Ask this policy before each step and call of a tool. Default: POLICY_FILE."
+    ),
+]
 AcceptOption = Annotated[
     bool, typer.Option("--accept-changes", help="Go on although the workflow is another one by now.")
 ]
@@ -89,6 +97,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the inputs; run nothing.")] = False,
     approve: ApproveOption = None,
     event: EventOption = None,
+    policy: PolicyOption = None,
     watch: WatchOption = None,
     concurrency: ConcurrencyOption = 8,
     server: ServerOption = None,
@@ -103,13 +112,14 @@ def run(
     """
     if server is not None:
         _refuse_local(dry_run=dry_run, approve=approve, event=event)
+        _refuse_policy(policy)
         raise typer.Exit(run_there(Address(server, api_key), file, read_input(given or ()), as_json=as_json))
     definition = load_file(file)
     inputs = checked_inputs(definition.workflow, read_input(given or ()))
     if dry_run:
         _print_plan(definition, inputs, as_json=as_json)
         return
-    session = _session(definition.plan, approve, event, watch, concurrency, data_dir)
+    session = _session(definition.plan, approve, event, watch, concurrency, data_dir, policy_file(policy))
     heavy = importlib.import_module("app.cli.run_session")
     source = file if file.startswith(PREFIX) else str(Path(file).absolute())
     _finish(heavy.run_new(session, definition, source, inputs), session.view, as_json=as_json)
@@ -123,6 +133,7 @@ def resume(
     accept_changes: AcceptOption = False,
     approve: ApproveOption = None,
     event: EventOption = None,
+    policy: PolicyOption = None,
     watch: WatchOption = None,
     concurrency: ConcurrencyOption = 8,
     server: ServerOption = None,
@@ -132,6 +143,7 @@ def resume(
 ) -> None:
     """Go on with a run that was interrupted or waits; what has ended is not done again. Exit codes as of `run`."""
     if server is not None:
+        _refuse_policy(policy)
         address = Address(server, api_key)
         if from_step is not None:
             code = fork_there(address, execution_id, from_step, accepts_changes=accept_changes, as_json=as_json)
@@ -140,7 +152,8 @@ def resume(
         raise typer.Exit(code)
     history = History.of(read_journal(Evidence(folder_of(_root(data_dir), execution_id)).events))
     definition = load_file(str(history.created["source"]))
-    session = _session(definition.plan, approve, event, watch, concurrency, data_dir)
+    asked = policy_file(policy, history)
+    session = _session(definition.plan, approve, event, watch, concurrency, data_dir, asked)
     heavy = importlib.import_module("app.cli.run_session")
     if from_step is None:
         work = heavy.run_on(session, definition, execution_id, accepts_changes=accept_changes)
@@ -241,6 +254,11 @@ def _refuse_local(*, dry_run: bool, approve: list[str] | None, event: list[str] 
         raise Invalid("--approve and --event come later with a server: orchestrate resume ID --server URL --approve …")
 
 
+def _refuse_policy(policy: Path | None) -> None:
+    if policy is not None:
+        raise Invalid("a server asks the policy that it holds: store this one with `orchestrate policy put FILE`")
+
+
 def _state(step: StepRecord) -> str:
     return step.end or (WAITING if step.waits_for else RUNNING)
 
@@ -256,13 +274,14 @@ def _session(
     watch: bool | None,
     concurrency: int,
     data_dir: Path | None,
+    policy: Path | None,
 ) -> "Session":
     is_live = err.is_terminal if watch is None else watch and err.is_terminal
     view = RunView(err, plan, is_live=is_live)
     people = people_of(approve or (), event or (), before=view.pause, after=view.go_on)
     folder = data_dir or load_settings().data_dir
     session: Session = importlib.import_module("app.cli.run_session").Session(
-        folder / RUNS, folder, people, view, concurrency
+        folder / RUNS, folder, people, view, concurrency, policy
     )
     return session
 
@@ -275,7 +294,8 @@ def _finish(work: "Coroutine[Any, Any, Finished]", view: RunView, *, as_json: bo
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if as_json:
         told = {"execution_id": finished.execution_id, "status": finished.status.value, "outputs": finished.outputs}
-        print_json(out, {**told, "error": finished.error, "evidence": str(finished.folder)})
+        asked = {"asked": list(finished.asked)}
+        print_json(out, {**told, **asked, "error": finished.error, "evidence": str(finished.folder)})
     else:
         _print_finished(finished)
     raise typer.Exit(_CODES.get(finished.status, ExitCode.FAILED))
@@ -289,8 +309,9 @@ def _print_finished(finished: "Finished") -> None:
         told = f"{where}{finished.error['type']}: {finished.error['message']}"
         err.print(Text(clean(told), style="bold red"))
     if finished.status is RunStatus.WAITING:
-        told = f"somebody's answer is needed: orchestrate resume {finished.execution_id} --approve STEP=yes"
-        err.print(Text(told, style="yellow"))
+        answers = " ".join(f"--approve {shlex.quote(f'{name}=yes')}" for name in finished.asked or ("STEP",))
+        told = f"somebody's answer is needed: orchestrate resume {finished.execution_id} {answers}"
+        err.print(Text(clean(told), style="yellow"))
     err.print(Text(clean(f"{finished.status}: {finished.folder}"), style="dim"))
 
 

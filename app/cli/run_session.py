@@ -12,6 +12,7 @@ from typing import Any
 from app.agents.metering import Meter
 from app.agents.registry import build_registry
 from app.cli.installation import settings_of
+from app.cli.run_governing import governing_of, source_of
 from app.cli.run_people import me
 from app.cli.run_view import RunView
 from app.clock import utc_now
@@ -27,10 +28,12 @@ from app.workflows.handover import checked_inputs
 from app.workflows.language.expressions import Expressions
 from app.workflows.language.loading import Definition
 from app.workflows.local.agents import Agents, Equipment
+from app.workflows.local.approving import Approving
 from app.workflows.local.checking import check_answers, check_effects
 from app.workflows.local.evidence import Evidence
 from app.workflows.local.history import RunStatus
 from app.workflows.local.people import People
+from app.workflows.local.policy import Governing, LocalPolicy
 from app.workflows.local.runner import Means, Runner
 from app.workflows.local.runs import Beginning, OpenRun, RunChanged, folder_of
 from app.workflows.local.steps import Steps, Surroundings
@@ -42,22 +45,29 @@ from app.workflows.steps.masking import SHORTEST_SECRET
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """How a run is carried out; ``root`` is the folder of all runs, ``data_dir`` that of a stack that may run."""
+    """How a run is carried out; ``root`` is the folder of all runs, ``data_dir`` that of a stack that may run.
+
+    ``policy`` is the file of what every step and call of a tool is asked about.
+    """
 
     root: Path
     data_dir: Path
     people: People
     view: RunView
     concurrency: int
+    policy: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
+    """``asked`` are the names of the questions that wait for an answer, as `--approve` takes them."""
+
     execution_id: str
     folder: Path
     status: RunStatus
     outputs: Any
     error: Mapping[str, Any] | None
+    asked: tuple[str, ...] = ()
 
 
 class RunBusy(Conflict):
@@ -72,17 +82,17 @@ class RunOver(Conflict):
 
 async def run_new(session: Session, definition: Definition, source: str, inputs: Mapping[str, Any]) -> Finished:
     """``inputs`` are checked. Raises `Invalid` for secrets that are not set."""
-    check_plan(definition.plan, session.people)
+    governing = check_plan(definition.plan, session)
     beginning = _beginning(definition, source, inputs)
     with _locked(session.root / beginning.execution_id) as opened:
         opened.watch = session.view.watch
         await opened.begin(beginning)
-        return await _carry_out(session, definition.plan, opened, inputs)
+        return await _carry_out(session, governing, definition.plan, opened, inputs)
 
 
 async def run_on(session: Session, definition: Definition, execution_id: str, *, accepts_changes: bool) -> Finished:
     """Raises `RunNotFound`, `RunBusy`, `RunOver`, and `RunChanged` with nothing written."""
-    check_plan(definition.plan, session.people)
+    governing = check_plan(definition.plan, session)
     with _locked(folder_of(session.root, execution_id)) as opened:
         history = opened.history
         if history.status.is_final:
@@ -92,14 +102,14 @@ async def run_on(session: Session, definition: Definition, execution_id: str, *,
         opened.watch = session.view.watch
         inputs = checked_inputs(definition.workflow, await opened.inputs())
         opened.resume(definition.digest, definition.as_json())
-        return await _carry_out(session, definition.plan, opened, inputs)
+        return await _carry_out(session, governing, definition.plan, opened, inputs)
 
 
 async def run_fork(
     session: Session, definition: Definition, execution_id: str, step: str, *, accepts_changes: bool
 ) -> Finished:
     """A new run that takes over the outputs of steps before ``step``. Raises as `run_on` does."""
-    check_plan(definition.plan, session.people)
+    governing = check_plan(definition.plan, session)
     if step not in definition.workflow.steps:
         raise Invalid(f"--from {step}: the workflow has {', '.join(definition.workflow.steps)}")
     parent = Evidence(folder_of(session.root, execution_id))
@@ -113,7 +123,7 @@ async def run_fork(
             opened.watch = session.view.watch
             await opened.begin(beginning)
             await opened.take_over(parent, definition.plan, step)
-            return await _carry_out(session, definition.plan, opened, inputs)
+            return await _carry_out(session, governing, definition.plan, opened, inputs)
 
 
 def check_digest(recorded: str, digest: str, *, accepts_changes: bool) -> None:
@@ -127,13 +137,14 @@ def check_digest(recorded: str, digest: str, *, accepts_changes: bool) -> None:
         )
 
 
-def check_plan(plan: Plan, people: People) -> None:
-    """Raises `Invalid` for what would keep it from being run here."""
+def check_plan(plan: Plan, session: Session) -> Governing | None:
+    """The policy that it is run under. Raises `Invalid` for what would keep it from being run here."""
     check_secrets(plan)
-    check_answers(plan, people.approvals, me=me())
+    check_answers(plan, session.people.approvals, me=me(), is_governed=session.policy is not None)
     if any(step.agent for step in steps_in(plan)):
         settings = load_settings()
         check_effects(plan, build_registry(settings), settings.mcp_servers)
+    return governing_of(session.policy)
 
 
 def check_secrets(plan: Plan) -> None:
@@ -182,15 +193,20 @@ def _locked(folder: Path) -> Iterator[OpenRun]:
         yield opened
 
 
-async def _carry_out(session: Session, plan: Plan, opened: OpenRun, inputs: Mapping[str, Any]) -> Finished:
+async def _carry_out(
+    session: Session, governing: Governing | None, plan: Plan, opened: OpenRun, inputs: Mapping[str, Any]
+) -> Finished:
+    if governing is not None and opened.history.policy != (source := source_of(session.policy, governing.policy)):
+        opened.note("run.governed", **source)
     opened.save()
     values, history, evidence = Expressions(), opened.history, opened.evidence
     async with _equipment(session, plan, evidence) as equipment, _guard(plan) as guard:
-        agents = Agents(equipment, evidence.artifacts, execution_id=history.execution_id) if equipment else None
+        policy = _policy_of(governing, session, plan, opened)
+        agents = _agents_of(equipment, opened, policy)
         surroundings = Surroundings(os.environ, guard, utc_now, opened.note)
         means = Means(
             values,
-            Steps(values, evidence, agents, session.people, surroundings),
+            Steps(values, evidence, agents, session.people, surroundings, policy),
             equipment.new_meter if equipment else Meter,
             equipment.price if equipment else _no_price,
             equipment.max_tokens if equipment else 0,
@@ -199,7 +215,21 @@ async def _carry_out(session: Session, plan: Plan, opened: OpenRun, inputs: Mapp
         with session.view.shown():
             status = await Runner(opened, plan, means).run(inputs)
     outputs = await evidence.get(evidence.outputs, history.outputs) if history.outputs else None
-    return Finished(history.execution_id, evidence.folder, status, outputs, history.error)
+    return Finished(history.execution_id, evidence.folder, status, outputs, history.error, history.waiting_answers())
+
+
+def _policy_of(governing: Governing | None, session: Session, plan: Plan, opened: OpenRun) -> LocalPolicy | None:
+    if governing is None:
+        return None
+    approving = Approving(session.people, opened.note, clock=utc_now)
+    return LocalPolicy(governing, plan, opened.history, approving, opened.note, clock=utc_now)
+
+
+def _agents_of(equipment: Equipment | None, opened: OpenRun, policy: LocalPolicy | None) -> Agents | None:
+    if equipment is None:
+        return None
+    artifacts = opened.evidence.artifacts
+    return Agents(equipment, artifacts, execution_id=opened.history.execution_id, policy=policy)
 
 
 @asynccontextmanager

@@ -86,7 +86,8 @@ def described(event: Event) -> str | None:
         case "step.ended" | "step.settled":
             return clean(f"{path}: {event['end']}{' before' if event.get('reused_from') else ''}{why}")
         case "step.waits":
-            return clean(f"{path}: waits for {event['for']['what']}")
+            asked = f": {event['for']['message']}" if event["for"].get("message") else ""
+            return clean(f"{path}: waits for {event['for']['what']}{asked}")
         case "run.cancelled" | "run.interrupted" | "run.waiting":
             return str(event["event"]).partition(".")[2]
         case _:

@@ -1,6 +1,6 @@
 """The HTTP API as the commands use it: a path by its segments, problems as errors with a way out."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -27,7 +27,7 @@ class ServerBusy(Unavailable):
 
 
 class Refused(OrchestratorError):
-    """The server understood and said no; asking again in the same way will not help."""
+    """The server understood and said no, with the code in ``answered``; asking again the same will not help."""
 
     code = "REFUSED"
     status = 422
@@ -101,6 +101,25 @@ class Server:
 
     async def delete(self, *path: str) -> Json:
         return await self._call("DELETE", path)
+
+    async def upload(
+        self, *path: str, pieces: AsyncIterable[bytes], size: int, media_type: str, query: Mapping[str, str]
+    ) -> Json:
+        """Put so many bytes, which may be more than memory holds."""
+        headers = {"Content-Type": media_type, "Content-Length": str(size)}
+        return await self._call("PUT", path, content=pieces, params=query, headers=headers)
+
+    async def pieces(self, *path: str) -> AsyncGenerator[bytes, None]:
+        """A file that may be longer than memory; raises `ServerUnreachable` when it breaks off."""
+        try:
+            async with self._client.stream("GET", _url(path)) as response:
+                if response.is_error:
+                    await response.aread()
+                    raise _problem(response)
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.TransportError as error:
+            raise unreachable(self.url, error) from error
 
     async def download(self, *path: str, **query: str) -> bytes:
         return (await self._answer("GET", path, params=query)).content
@@ -197,7 +216,7 @@ def _problem(response: httpx.Response) -> OrchestratorError:
     if response.status_code == 429 or response.status_code >= 500:
         wait = response.headers.get("Retry-After")
         return ServerBusy(f"{told}: try again{f' in {wait} s' if wait else ' later'}")
-    return Refused(told)
+    return Refused(told, answered=code)
 
 
 def _said(response: httpx.Response) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from app.cli.check import Check, fail, ok, warn
+from app.cli.queue_checks import check_queues
 from app.clock import utc_now
 from app.ids import new_id
 from app.jobs.workers import COLLECTION as WORKERS
@@ -105,7 +106,7 @@ async def check_broker(settings: Settings) -> Check:
     if scheme in _AMQP_PORTS:
         return await _connect(url, _AMQP_PORTS[scheme])
     if scheme == "sqs":
-        return warn("broker", "SQS is not asked from here", "look at the queue in the AWS console")
+        return await asyncio.to_thread(check_queues, settings)
     variable = "CELERY_BROKER_URL" if settings.celery_broker_url else "REDIS_URL"
     return await _ping("broker", variable, url.replace("valkey", "redis", 1) if scheme.startswith("valkey") else url)
 

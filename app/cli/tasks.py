@@ -3,15 +3,18 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from app.cli.address import Address
 from app.cli.artifact_files import SaveOption, show_artifacts
 from app.cli.asking import ask, print_answer, print_found, print_page
+from app.cli.attempt_view import print_attempts
 from app.cli.options import DataDirOption, JsonOption, KeyOption, ServerOption, TaskId
 from app.cli.rendering import print_effects, print_task, print_tasks
 from app.cli.server import Json
-from app.cli.terminal import out, print_json
+from app.cli.terminal import clean, out, print_json
 from app.errors import Invalid
+from app.ids import new_id
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,6 +81,25 @@ def retry(
 
 
 @app.command()
+def rerun(
+    task_id: TaskId,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do a task anew, whatever became of it: another task with the same input and options. Prints its id."""
+    accepted = ask(
+        Address(server, api_key, data_dir),
+        lambda asked: asked.post("tasks", task_id, "rerun", idempotency_key=new_id()),
+    )
+    if as_json:
+        print_json(out, accepted)
+    else:
+        out.print(Text(clean(str(accepted.get("task_id")))))
+
+
+@app.command()
 def clarify(
     task_id: TaskId,
     agent: Annotated[str | None, typer.Option(help="The agent that shall do it.")] = None,
@@ -124,6 +146,21 @@ def why(
     """Say in plain words what a task waits for."""
     answer = ask(Address(server, api_key, data_dir), lambda asked: asked.get("tasks", task_id, "why"))
     print_answer(answer, as_json=as_json, otherwise="the server gave no reason; see --json")
+
+
+@app.command()
+def attempts(
+    task_id: TaskId,
+    after: Annotated[int, typer.Option(min=0, help="Go on behind this attempt.")] = 0,
+    server: ServerOption = None,
+    api_key: KeyOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every attempt that was ever made at a task: who made it, how it ended, what it cost."""
+    address = Address(server, api_key, data_dir)
+    found = ask(address, lambda asked: asked.get("tasks", task_id, "attempts", after=after or None))
+    print_found(found, print_attempts, as_json=as_json)
 
 
 @app.command()

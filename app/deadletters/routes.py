@@ -78,15 +78,16 @@ async def redrive_dead_letters(
     record: Record,
 ) -> RedriveResponse:
     """Queue the dead letters that match again, the oldest first; each begins a new series of attempts."""
-    redriven = await service.redrive_many(
-        principal.tenant_id,
-        _checked(body.error_type, body.agent_type, body.failed_after, body.failed_before),
-        limit=body.limit,
-        everything=body.all,
-        idempotency_key=idempotency_key,
-    )
     filters = body.model_dump(mode="json", exclude_none=True)
-    await record("dead_letters.redriven", {}, {"filters": filters, "redriven": len(redriven.task_ids)})
+    async with record.around("dead_letters.redriven", {}, {"filters": filters}) as detail:
+        redriven = await service.redrive_many(
+            principal.tenant_id,
+            _checked(body.error_type, body.agent_type, body.failed_after, body.failed_before),
+            limit=body.limit,
+            everything=body.all,
+            idempotency_key=idempotency_key,
+        )
+        detail["redriven"] = len(redriven.task_ids)
     if redriven.is_replay:
         response.headers["Idempotent-Replayed"] = "true"
     return RedriveResponse(redriven=len(redriven.task_ids), task_ids=redriven.task_ids, remaining=redriven.has_more)

@@ -14,6 +14,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 TAGS: list[dict[str, Any]] = [
     {"name": "Tasks", "description": "Natural-language tasks: submit, follow, steer."},
+    {"name": "Artifacts", "description": "Files: upload them, and get any by its SHA-256."},
     {"name": "Workflows", "description": "What agents do together: store, version, validate."},
     {"name": "Evaluations", "description": "Work scored before it runs: feasible, aligned, risky, costly?"},
     {"name": "Approvals", "description": "What people are asked to approve: read, decide, delegate."},
@@ -23,6 +24,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "Dead letters", "description": "Tasks that failed for good: read, re-drive."},
     {"name": "Budgets", "description": "Hard limits on what tenants, agents and sessions consume."},
     {"name": "Policies", "description": "Rules that allow, deny or hold tasks, steps and calls of tools."},
+    {"name": "Legal holds", "description": "What must be kept, whatever its age: place, release, list."},
     {"name": "Audit", "description": "Who did what: append-only, chained, to be verified by anybody."},
     {"name": "Logs", "description": "What workers and agents elsewhere logged: send, search."},
     {"name": "System", "description": "Metrics and health."},
@@ -59,7 +61,9 @@ _EXAMPLES = {
     405: _Example(
         "METHOD_NOT_ALLOWED", "Method Not Allowed", "this path answers GET", headers=(("Allow", "What it answers."),)
     ),
+    408: _Example("REQUEST_TIMEOUT", "Body not received in time", "the request body did not arrive in time"),
     409: _Example("TASK_ALREADY_FINISHED", "Conflict", "the task is finished already"),
+    411: _Example("LENGTH_REQUIRED", "Length required", "say with Content-Length how many bytes there are"),
     412: _Example("WORKFLOW_CHANGED", "Workflow changed", "the workflow has another version than If-Match says"),
     413: _Example("PAYLOAD_TOO_LARGE", "Body too large", "the body has more than 262144 bytes", {"max_bytes": 262144}),
     415: _Example("UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", "send JSON with Content-Type: application/json"),

@@ -24,7 +24,7 @@ _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 TYPE_PREFIX = "urn:agent-orchestrator:error:"
 _INTERNAL = "something went wrong on our side; tell us the request_id if it stays so"
 _CODES = {401: "UNAUTHENTICATED", 413: "PAYLOAD_TOO_LARGE", 422: "VALIDATION_ERROR", 500: "INTERNAL"}
-_UNREAD = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
+_UNREAD = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.LENGTH_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 
 log = get_logger(__name__)
 

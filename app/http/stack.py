@@ -1,5 +1,6 @@
 """The layers every request passes, from the outside in."""
 
+import re
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
@@ -7,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from app.http.body_limit import NO_DOCUMENTS, BodyLimit, Documents
+from app.http.body_limit import NO_DOCUMENTS, NO_STREAMS, BodyLimit, Documents
 from app.http.client_address import ClientAddresses
 from app.http.problems import ProblemEdge, install_problem_handlers
 from app.http.rate_limit import RateLimit, RateLimiter
@@ -37,6 +38,7 @@ def install_http(
     addresses: ClientAddresses,
     authentication: Callable[[ASGIApp], ASGIApp],
     documents: Mapping[str, Documents] = NO_DOCUMENTS,
+    streams: re.Pattern[str] = NO_STREAMS,
 ) -> None:
     """Wrap ``app``: context, CORS, errors, authentication, rate limit, body limit.
 
@@ -50,7 +52,7 @@ def install_http(
         Middleware(ProblemEdge),
         Middleware(authentication),
         Middleware(RateLimit, limiter=limiter, addresses=addresses),
-        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, documents=documents),
+        Middleware(BodyLimit, max_bytes=settings.max_body_bytes, documents=documents, streams=streams),
     ]
     for layer in reversed(layers):
         app.add_middleware(layer.cls, *layer.args, **layer.kwargs)

@@ -6,7 +6,7 @@ from typing import Annotated
 from urllib.parse import parse_qs
 
 from fastapi import Depends, Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import NotAuthenticated, NotPermitted
 from app.http.rate_limit import CALLER
@@ -25,7 +25,7 @@ _APPROVAL_LINK = re.compile(r"/v1/approvals/links/(?P<token>[^/]+)")
 _POLICY_VIOLATION = 1008
 
 FailureHook = Callable[[Scope], Awaitable[None]]
-SuccessHook = Callable[[Scope, Principal], None]
+PrincipalHook = Callable[[Scope, Principal], None]
 
 
 def _nothing(_scope: Scope, _principal: Principal) -> None:
@@ -43,12 +43,14 @@ class Authentication:
         tokens: EventTokens,
         links: LinkTokens,
         on_failure: FailureHook,
-        on_success: SuccessHook = _nothing,
+        on_success: PrincipalHook = _nothing,
+        on_denied: PrincipalHook = _nothing,
         public_paths: frozenset[str] = PUBLIC_PATHS,
     ) -> None:
         """``on_failure`` is awaited for every refused credential and may raise `RateLimited` instead.
 
-        ``on_success`` is called for every one that is good; without keys there is none.
+        ``on_success`` is called for every one that is good; without keys there is none. ``on_denied`` is called for
+        every request that its principal may not make, whoever says so.
         """
         self._app = app
         self._keyring = keyring
@@ -56,6 +58,7 @@ class Authentication:
         self._links = links
         self._on_failure = on_failure
         self._on_success = on_success
+        self._on_denied = on_denied
         self._public_paths = public_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,10 +66,11 @@ class Authentication:
             await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
             return
         if scope["type"] == "http" and scope["path"] not in self._public_paths:
-            await self._admit(scope)
+            principal = await self._admit(scope)
+            send = self._watching(scope, principal, send)
         await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope) -> None:
+    async def _admit(self, scope: Scope) -> Principal:
         scope.setdefault("state", {})
         try:
             principal = self._principal(scope)
@@ -79,7 +83,20 @@ class Authentication:
             state[CALLER] = principal.key_id
             self._on_success(scope, principal)
         bind(tenant_id=principal.tenant_id)
-        require(principal, action_of(scope["method"], scope["path"]))
+        try:
+            require(principal, action_of(scope["method"], scope["path"]))
+        except NotPermitted:
+            self._on_denied(scope, principal)
+            raise
+        return principal
+
+    def _watching(self, scope: Scope, principal: Principal, send: Send) -> Send:
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == NotPermitted.status:
+                self._on_denied(scope, principal)
+            await send(message)
+
+        return watched
 
     def _principal(self, scope: Scope) -> Principal:
         if found := _APPROVAL_LINK.fullmatch(scope["path"]):

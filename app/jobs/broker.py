@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 from celery import Celery
 
 TASK_QUEUE = "agent_tasks"
+EVALUATION_QUEUE = "task_evaluations"
 WORKFLOW_QUEUE = "workflow_steps"
-# Every worker serves all of them.
-QUEUES = (TASK_QUEUE, WORKFLOW_QUEUE)
+QUEUES = (TASK_QUEUE, EVALUATION_QUEUE, WORKFLOW_QUEUE)
 # The Celery tasks, each with the one argument that it takes: `task_id`, `step_id`, `execution_id`.
 PROCESS_TASK = "process_task"
+EVALUATE_TASK = "evaluate_task"
 PROCESS_STEP = "process_step"
 DRIVE_EXECUTION = "drive_execution"
 
@@ -79,7 +80,7 @@ SQS: Options = {
     "task_acks_late": True,
     "broker_transport_options": {
         # What SQS hands to a poll nobody listens to any more stays hidden for the visibility timeout: at SIGTERM at
-        # most one short poll is open. Longer ones only save requests: this is 1.6 million a month and worker.
+        # most one short poll a queue is open. Longer ones only save requests: this is 2.4 million a month and worker.
         "wait_time_seconds": 3,
         # Not 0: a worker without a free slot asks again at once, in a loop that takes a whole core.
         "polling_interval": 0.2,

@@ -15,20 +15,18 @@ from typing import Any
 
 from app.clock import Clock
 from app.ids import new_token
-from app.jobs.lanes import FairOrder
+from app.jobs.lanes import Stage
 from app.jobs.limits import Limit, Limits
 from app.jobs.models import Job
 from app.jobs.parking import MOST_PARKED_AT_ONCE, Parking
 from app.jobs.permits import Permits
 from app.jobs.queue import MOST_LANES, JobQueue
 from app.jobs.store import JobStore
+from app.jobs.turns import Turns
 
 # A job that waited longer than this tells of a backlog, which is believed in for a while.
 LONG_WAIT = timedelta(milliseconds=250)
 BACKLOG_MEMORY = 1.0
-# How long the lanes are believed in once they were read: reading few costs little, and a new one must not wait long.
-LANES_AGE = 0.25
-FEW_LANES_AGE = 0.05
 
 
 class NotAdmitted(Exception):
@@ -58,14 +56,14 @@ class Dispatcher:
         parking: Parking,
         *,
         kind: str,
-        order: FairOrder,
+        weights: Mapping[str, float],
         limits: Limits,
         agent_of: Callable[[Mapping[str, Any]], str | None],
         ring: Callable[[str], None],
         clock: Clock,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``kind`` is the collection's name.
+        """``kind`` is the collection's name; ``weights`` are the shares of tenants, as `FairOrder` has them.
 
         ``agent_of`` reads from a job's document which agent will do it, None while nobody knows.
         """
@@ -74,7 +72,6 @@ class Dispatcher:
         self._permits = permits
         self._parking = parking
         self._kind = kind
-        self._order = order
         self._limits = limits
         self._agent_of = agent_of
         self._ring = ring
@@ -84,12 +81,16 @@ class Dispatcher:
         # and hold permits while they do.
         self._turn: AbstractAsyncContextManager[object] = asyncio.Lock() if limits else nullcontext()
         self._backlog_until = 0.0
-        self._lanes_expire_at = float("-inf")
-        self._last_lane = ""
+        self._turns = {stage: Turns(queue, weights, stage=stage, monotonic=monotonic) for stage in (None, *Stage)}
 
-    async def take(self, job_id: str, *, worker: str, may_run_alone: bool = True) -> Taken | None:
-        """Claim the job that is to be started for this message; None when there is nothing to start."""
-        claim = _Claim(worker, may_run_alone)
+    async def take(
+        self, job_id: str, *, worker: str, may_run_alone: bool = True, stage: Stage | None = None
+    ) -> Taken | None:
+        """Claim the job that is to be started for this message; None when there is nothing to start.
+
+        For a message about a ``stage`` it is one that waits for that; without, one that waits for the rest.
+        """
+        claim = _Claim(worker, may_run_alone, stage)
         taken = None
         async with self._turn:
             if self._monotonic() >= self._backlog_until:
@@ -128,28 +129,31 @@ class Dispatcher:
 
     async def _take_named(self, job_id: str, claim: "_Claim") -> Taken | None:
         if not self._limits:
-            job = await self._store.claim(job_id, worker=claim.worker, may_run_alone=claim.may_run_alone)
+            job = await self._store.claim(
+                job_id, worker=claim.worker, may_run_alone=claim.may_run_alone, stage=claim.stage
+            )
             return Taken(job) if job else None
-        candidate = await self._store.find_startable(job_id, may_run_alone=claim.may_run_alone)
+        candidate = await self._store.find_startable(job_id, may_run_alone=claim.may_run_alone, stage=claim.stage)
         if candidate is None:
             return None
         taken = await self._try(candidate, claim)
         return taken if isinstance(taken, Taken) else None
 
     async def _take_fairly(self, claim: "_Claim") -> Taken | None:
-        if has_read := self._monotonic() > self._lanes_expire_at:
-            await self._read_lanes()
+        turns = self._turns[claim.stage]
+        if has_read := turns.are_outdated:
+            await turns.read()
         for _ in range(2 * MOST_LANES):
-            lane = self._order.next_lane()
+            lane = turns.order.next_lane()
             if lane is None:
                 if has_read:
                     return None
-                await self._read_lanes()
+                await turns.read()
                 has_read = True
                 continue
             if taken := await self._take_first(lane, claim):
                 return taken
-            self._order.leave(lane)
+            turns.order.leave(lane)
         return None
 
     async def _take_first(self, lane: str, claim: "_Claim") -> Taken | None:
@@ -197,17 +201,11 @@ class Dispatcher:
             await self._permits.release(permit, token=token)
 
     def _limits_of(self, job: Job) -> list[Limit]:
+        if job.stage is not None:
+            # Short, and it tells what the work will need.
+            return []
         known = (self._limits.of_tenant(job.tenant_id), self._limits.of_agent(self._agent_of(job.document)))
         return [limit for limit in known if limit is not None]
-
-    async def _read_lanes(self) -> None:
-        lanes = await self._queue.list_lanes(after=self._last_lane)
-        if self._last_lane and len(lanes) < MOST_LANES:
-            lanes += await self._queue.list_lanes(limit=MOST_LANES - len(lanes))
-        self._last_lane = lanes[-1] if len(lanes) == MOST_LANES else ""
-        self._order.follow(lanes)
-        age = max(LANES_AGE * len(lanes) / MOST_LANES, FEW_LANES_AGE)
-        self._lanes_expire_at = self._monotonic() + age
 
     def _note_wait(self, job: Job) -> None:
         waited_since = job.dispatched_at or job.not_before
@@ -219,6 +217,7 @@ class Dispatcher:
 class _Claim:
     worker: str
     may_run_alone: bool
+    stage: Stage | None
 
 
 def _token(job: Job) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.jobs.history import new_entry, read_error
-from app.jobs.lanes import rank_of
+from app.jobs.lanes import Stage, lane_of, rank_of
 from app.jobs.models import DEFAULT_PRIORITY, Job, Lease, NewJob, Reason, Status
 
 
@@ -29,6 +29,7 @@ def to_job(document: dict[str, Any]) -> Job:
         priority=document.get("priority", DEFAULT_PRIORITY),
         error=read_error(document.get("error")),
         trace_id=document.get("trace_id"),
+        stage=Stage(stage) if (stage := document.get("stage")) else None,
         document=document,
     )
 
@@ -44,7 +45,8 @@ def to_document(new: NewJob, *, now: datetime, redispatch: timedelta, priority_s
         "status": Status.QUEUED.value,
         "priority": new.priority,
         "rank": rank_of(due, new.priority, step=priority_step),
-        "lane": None if waits else new.tenant_id,
+        "stage": new.stage and new.stage.value,
+        "lane": None if waits else lane_of(new.tenant_id, new.stage),
         "alone": False,
         "attempt": 0,
         "max_attempts": new.max_attempts,

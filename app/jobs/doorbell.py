@@ -8,13 +8,16 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import structlog
 from celery import Celery
 from kombu.connection import Connection
+
+from app.jobs.lanes import Stage
 
 log = structlog.get_logger(__name__)
 
@@ -26,12 +29,24 @@ DEPTH_PATIENCE = 2.0
 NO_QUEUE = "404"
 
 
+class RingFor(Protocol):
+    def __call__(self, job_id: str, stage: Stage | None = None, /) -> None:
+        """Call a worker for this stage of the job's work; returns at once."""
+
+
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """One message: the Celery task, its queue, and the id as the task's only argument."""
+class Place:
+    """Where messages of one kind go: the Celery task and its queue."""
 
     task: str
     queue_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """One message: the id is the only argument of its Celery task."""
+
+    place: Place
     argument: str
     job_id: str
 
@@ -50,10 +65,14 @@ class Doorbell:
         self._thread = threading.Thread(target=self._publish_for_ever, name="doorbell", daemon=True)
         self._thread.start()
 
-    def bell(self, *, task: str, queue_name: str, argument: str) -> "Bell":
-        """The bell of one kind of job; the id is the ``argument`` of its Celery task."""
-        self._queue_names.add(queue_name)
-        return Bell(self, task=task, queue_name=queue_name, argument=argument)
+    def bell(
+        self, *, task: str, queue_name: str, argument: str, stages: Mapping[Stage, Place] = MappingProxyType({})
+    ) -> "Bell":
+        """The bell of one kind of job; the id is the ``argument`` of its Celery task, and of those of its stages."""
+        places: dict[Stage | None, Place] = {None: Place(task, queue_name)}
+        places.update(dict(stages.items()))
+        self._queue_names.update(place.queue_name for place in places.values())
+        return Bell(self, places, argument=argument)
 
     def publish(self, ring: Ring) -> None:
         """Return at once; the message goes out shortly, or the sweep rings later."""
@@ -74,21 +93,22 @@ class Doorbell:
         """Whether the broker took the last ring."""
         return self._answers
 
-    async def measure_depth(self, queue_name: str | None = None) -> int | None:
-        """Messages that wait in the queue, or in those of all bells; None when the broker cannot say."""
+    async def measure_depth(self, queue_names: Collection[str] = ()) -> int | None:
+        """Messages that wait in these queues, or in those of all bells; None when the broker cannot say."""
         if not self._answers:
             # A ring is being repeated until it is taken; asking beside it would only wait as long as it does.
             return None
         try:
-            return await asyncio.wait_for(asyncio.to_thread(self._ask_depth, queue_name), DEPTH_PATIENCE)
+            return await asyncio.wait_for(
+                asyncio.to_thread(self._ask_depth, queue_names or self._queue_names), DEPTH_PATIENCE
+            )
         except Exception as error:  # noqa: BLE001 - every broker has errors of its own, and all mean "cannot say"
             log.debug("doorbell.depth_unknown", error=type(error).__name__)
             return None
 
-    def _ask_depth(self, queue_name: str | None) -> int:
-        names = sorted(self._queue_names) if queue_name is None else [queue_name]
+    def _ask_depth(self, queue_names: Collection[str]) -> int:
         with self._celery.connection_for_read() as connection:
-            return sum(_depth(connection, name) for name in names)
+            return sum(depth_of(connection, name) for name in sorted(queue_names))
 
     def _publish_for_ever(self) -> None:
         while batch := self._next_batch():
@@ -129,9 +149,9 @@ class Doorbell:
 
     def _send(self, ring: Ring, producer: Any) -> None:
         self._celery.send_task(
-            ring.task,
+            ring.place.task,
             kwargs={ring.argument: ring.job_id},
-            queue=ring.queue_name,
+            queue=ring.place.queue_name,
             ignore_result=True,
             # Descriptions for monitoring that nobody reads; making them is a tenth of the work.
             argsrepr="",
@@ -144,15 +164,15 @@ class Doorbell:
 class Bell:
     """Rings for the jobs of one kind; all bells share the doorbell's thread and connection."""
 
-    def __init__(self, doorbell: Doorbell, *, task: str, queue_name: str, argument: str) -> None:
-        self.queue_name = queue_name
+    def __init__(self, doorbell: Doorbell, places: Mapping[Stage | None, Place], *, argument: str) -> None:
+        self.queue_names = frozenset(place.queue_name for place in places.values())
         self._doorbell = doorbell
-        self._task = task
+        self._places = places
         self._argument = argument
 
-    def ring(self, job_id: str) -> None:
+    def ring(self, job_id: str, stage: Stage | None = None, /) -> None:
         """Return at once; the message goes out shortly, or the sweep rings later."""
-        self._doorbell.publish(Ring(self._task, self.queue_name, self._argument, job_id))
+        self._doorbell.publish(Ring(self._places[stage], self._argument, job_id))
 
     @property
     def is_answered(self) -> bool:
@@ -160,11 +180,12 @@ class Bell:
         return self._doorbell.is_answered
 
     async def measure_depth(self) -> int | None:
-        """Messages that wait in this bell's queue, other bells' included; None when the broker cannot say."""
-        return await self._doorbell.measure_depth(self.queue_name)
+        """Messages that wait in this bell's queues, other bells' included; None when the broker cannot say."""
+        return await self._doorbell.measure_depth(self.queue_names)
 
 
-def _depth(connection: Connection, queue_name: str) -> int:
+def depth_of(connection: Connection, queue_name: str) -> int:
+    """Messages that wait in the queue; raises what the broker's client raises."""
     channel: Any = connection.default_channel
     try:
         return int(channel.queue_declare(queue=queue_name, passive=True).message_count)

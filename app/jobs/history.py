@@ -19,18 +19,27 @@ UNCHARGED = frozenset(
         Reason.CIRCUIT_OPEN,
         Reason.RATE_LIMITED,
         Reason.BUDGET_BUSY,
+        Reason.EVALUATED,
         Reason.SUSPENDED,
     }
 )
 
 
 def new_entry(
-    status: Status, at: datetime, reason: Reason, error: JobError | None = None, *, label: str | None = None
+    status: Status,
+    at: datetime,
+    reason: Reason,
+    error: JobError | None = None,
+    *,
+    label: str | None = None,
+    worker: str | None = None,
 ) -> dict[str, Any]:
     """One entry as it is stored; ``seq`` and ``attempt`` follow from its place."""
     entry: dict[str, Any] = {"status": status.value, "at": at, "reason": reason.value}
     if label is not None:
         entry["label"] = label
+    if worker is not None:
+        entry["worker"] = worker
     if error is not None:
         entry["error"] = {"type": error.type, "message": error.message}
     return entry
@@ -52,6 +61,7 @@ def read_history(entries: Iterable[Mapping[str, Any]]) -> list[HistoryEntry]:
                 read_error(raw.get("error")),
                 raw.get("label"),
                 raw.get("noted") or {},
+                raw.get("worker"),
             )
         )
         attempt -= reason in UNCHARGED

@@ -7,12 +7,32 @@ that comes back begins where the others are, so that nobody saves up for a burst
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
 EVERYBODY = "*"
 # Behind every tenant's name, which begins with a letter or digit.
 PARKED = "~"
 PARKED_END = "\x7f"
+# Before every tenant's name.
+STAGED = "!"
+STAGED_END = STAGED + PARKED_END
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Stage(StrEnum):
+    """A part of the work that comes before the rest, and is waited for in lanes and a queue of its own."""
+
+    EVALUATION = "evaluation"
+
+
+def lane_of(tenant_id: str, stage: Stage | None = None) -> str:
+    """Where a tenant's startable jobs wait, before this stage of their work or for the rest of it."""
+    return tenant_id if stage is None else f"{STAGED}{tenant_id}"
+
+
+def lanes_of(stage: Stage | None) -> tuple[str, str]:
+    """All these lanes are behind the first name and before the second."""
+    return (STAGED_END, PARKED) if stage is None else (STAGED, STAGED_END)
 
 
 def rank_of(queued_at: datetime, priority: int, *, step: timedelta) -> int:

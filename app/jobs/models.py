@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.jobs.lanes import Stage, lane_of
+
 
 class Status(StrEnum):
     QUEUED = "queued"
@@ -23,6 +25,8 @@ class Status(StrEnum):
 DEFAULT_PRIORITY = 5
 # The field of a job that only finds out what would be done: no list shows it, nothing counts it, and it expires soon.
 DRY_RUN = "dry_run"
+# The field of a job that nothing may delete; absent from all others.
+LEGAL_HOLD = "legal_hold"
 FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 OPEN = frozenset(Status) - FINAL
 
@@ -42,6 +46,7 @@ class Reason(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     RATE_LIMITED = "rate_limited"
     BUDGET_BUSY = "budget_busy"
+    EVALUATED = "evaluated"
     SUSPENDED = "suspended"
     RESUMED = "resumed"
     CANCELLED = "cancelled"
@@ -70,7 +75,7 @@ class HistoryEntry:
     """One state change. ``seq`` is its place in the append-only history, counted from 1.
 
     ``label`` says who did the work (an agent's name, for the roll-ups) or which request began the series; ``noted`` is
-    what the attempt that it ends left there for whoever sums up histories.
+    what the attempt that it ends left there for whoever sums up histories; ``worker`` has claimed the job with it.
     """
 
     seq: int
@@ -81,6 +86,7 @@ class HistoryEntry:
     error: JobError | None = None
     label: str | None = None
     noted: Mapping[str, Any] = field(default_factory=dict)
+    worker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +114,21 @@ class Job:
     alone: bool = False
     error: JobError | None = None
     trace_id: str | None = None
+    stage: Stage | None = None
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def lane(self) -> str:
+        """Where it waits once it may start."""
+        return lane_of(self.tenant_id, self.stage)
 
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What a feature hands to the kernel to have it done: identity, limits and its own fields."""
+    """What a feature hands to the kernel to have it done: identity, limits and its own fields.
+
+    With a ``stage`` that part of the work is done first, in an attempt of its own.
+    """
 
     id: str
     tenant_id: str
@@ -123,3 +138,4 @@ class NewJob:
     not_before: datetime | None = None
     priority: int = DEFAULT_PRIORITY
     trace_id: str | None = None
+    stage: Stage | None = None

@@ -47,6 +47,13 @@ class Deferred:
 
 
 @dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The stage before the work is done: the work itself may begin at once, wherever it is waited for."""
+
+    tenant_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Suspended:
     """The job waits for somebody or something; it holds no worker meanwhile."""
 
@@ -59,7 +66,7 @@ class Cancelled:
     """The work was stopped because somebody asked for it."""
 
 
-Outcome = Finished | RetryAt | Failed | Deferred | Suspended | Cancelled
+Outcome = Finished | RetryAt | Failed | Deferred | Evaluated | Suspended | Cancelled
 
 
 class Stop(StrEnum):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from app.clock import Clock
 from app.database.documents import Document, Documents, Sort
 from app.jobs import transitions
-from app.jobs.lanes import PARKED, end_of_parking, parking_lane, permit_waited_for
+from app.jobs.lanes import PARKED, Stage, end_of_parking, lanes_of, parking_lane, permit_waited_for
 from app.jobs.models import Job, Status
 from app.jobs.store import BY_RANK
 
@@ -25,13 +25,14 @@ class JobQueue:
         # By permit, the lane that was last unparked from.
         self._unparked: dict[str, str] = {}
 
-    async def list_lanes(self, *, after: str = "", limit: int = MOST_LANES) -> list[str]:
-        """Tenants with something to start, by name, behind ``after``.
+    async def list_lanes(self, *, stage: Stage | None = None, after: str = "", limit: int = MOST_LANES) -> list[str]:
+        """Lanes with something to start at this stage, by name, behind ``after``.
 
         One index look-up for each, however many jobs wait in it.
         """
         lanes: list[str] = []
-        while len(lanes) < limit and (first := await self._find_first(lanes[-1] if lanes else after, PARKED)):
+        begin, end = lanes_of(stage)
+        while len(lanes) < limit and (first := await self._find_first(lanes[-1] if lanes else after or begin, end)):
             lanes.append(first["lane"])
         return lanes
 

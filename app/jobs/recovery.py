@@ -123,14 +123,14 @@ class Recovery:
         """Jobs that a message should be on its way for: what waits for a permit is not among them."""
         return await self._documents.count({"lane": {"$gt": "", "$lt": PARKED}}, limit=limit)
 
-    async def mark_rung(self, job_id: str, *, tenant_id: str, dispatches: int) -> bool:
+    async def mark_rung(self, job_id: str, *, lane: str, dispatches: int) -> bool:
         """Note the ring before it is made, so that two sweeps do not both ring; the pause doubles each time."""
         now = self._clock()
         pause = min(self._redispatch * 2 ** min(dispatches, 10), LONGEST_REDISPATCH)
         still_silent: Document = {"_id": job_id, "status": Status.QUEUED.value, "dispatches": dispatches}
         # Tried meanwhile, it may wait for another time, at which it would count as rung.
         due = still_silent | {"not_before": {"$lte": now + CLOCK_TOLERANCE}}
-        return await self._documents.update_one(due, transitions.rung(now, now + pause, lane=tenant_id))
+        return await self._documents.update_one(due, transitions.rung(now, now + pause, lane=lane))
 
     async def release(self, job: Job, outcome: Outcome) -> bool:
         """End an attempt whose worker is gone; False when somebody else was faster."""

@@ -1,7 +1,6 @@
 """Rings for a requeued job at its time, from the worker that requeued it; the sweep does it if that worker is gone."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -9,6 +8,8 @@ import structlog
 from app.cancellation import stop
 from app.clock import Clock
 from app.errors import OrchestratorError
+from app.jobs.doorbell import RingFor
+from app.jobs.lanes import Stage
 from app.jobs.models import Job
 from app.jobs.recovery import Recovery
 
@@ -22,7 +23,7 @@ CLOSING_PATIENCE = 2.0
 class Reminders:
     """One timer per job at most; another reminder for the same time changes nothing."""
 
-    def __init__(self, recovery: Recovery, ring: Callable[[str], None], *, clock: Clock) -> None:
+    def __init__(self, recovery: Recovery, ring: RingFor, *, clock: Clock) -> None:
         self._recovery = recovery
         self._ring = ring
         self._clock = clock
@@ -34,7 +35,7 @@ class Reminders:
         if at - self._clock() > LONGEST_REMINDER or key in self._pending:
             return
         # Only what the ring needs: thousands may wait, and a job holds its whole document.
-        task = asyncio.create_task(self._ring_at(job.id, job.tenant_id, at), name="reminder")
+        task = asyncio.create_task(self._ring_at(job.id, job.lane, job.stage, at), name="reminder")
         self._pending[key] = task
         task.add_done_callback(lambda _: self._pending.pop(key))
 
@@ -48,10 +49,10 @@ class Reminders:
         if due:
             await asyncio.wait(due, timeout=CLOSING_PATIENCE)
 
-    async def _ring_at(self, job_id: str, tenant_id: str, at: datetime) -> None:
+    async def _ring_at(self, job_id: str, lane: str, stage: Stage | None, at: datetime) -> None:
         await asyncio.sleep(max((at - self._clock()).total_seconds(), 0))
         try:
-            if await self._recovery.mark_rung(job_id, tenant_id=tenant_id, dispatches=0):
-                self._ring(job_id)
+            if await self._recovery.mark_rung(job_id, lane=lane, dispatches=0):
+                self._ring(job_id, stage)
         except OrchestratorError as error:
             log.debug("reminder.left_to_sweep", error_type=error.code)

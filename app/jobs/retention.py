@@ -2,6 +2,8 @@
 
 A job is first taken out of its tenant by one conditional write: from then on nobody can read it or begin a new series
 of attempts. Then what belongs to it is deleted, and the job last. After a crash in between the next pass goes on.
+
+A job under legal hold is not taken out, which that write itself makes sure of; one that was can be held no more.
 """
 
 from collections import defaultdict
@@ -12,7 +14,8 @@ from datetime import timedelta
 from app.clock import Clock
 from app.database.documents import Document, Documents
 from app.database.indexes import Index
-from app.jobs.models import Status
+from app.errors import Conflict
+from app.jobs.models import LEGAL_HOLD, Status
 
 # No tenant's name begins with an underscore.
 EXPIRED_TENANT = "_expired"
@@ -20,6 +23,13 @@ BATCH = 200
 # More in one pass would keep the next sweep waiting; fewer would be less than one stack can finish meanwhile.
 MOST_BATCHES = 5
 PAUSE = timedelta(seconds=30)
+
+
+class UnderLegalHold(Conflict):
+    """What somebody wants to delete must be kept."""
+
+    code = "UNDER_LEGAL_HOLD"
+    title = "Under legal hold"
 
 
 def indexes(collection: str) -> tuple[Index, ...]:
@@ -105,12 +115,13 @@ class Retention:
             "status": {"$in": sorted(status.value for status in rule.statuses)},
             "completed_at": {"$lt": self._clock() - rule.keep},
             "uncounted": False,
+            LEGAL_HOLD: None,
         }
         of_a_tenant = old | {"tenant_id": {"$ne": EXPIRED_TENANT}}
         found = await self._jobs.find_many(of_a_tenant, limit=self._batch_size, fields=("tenant_id",))
         expired = 0
         for tenant_id, ids in _by_tenant([ExpiredJob(job["_id"], job["tenant_id"]) for job in found]).items():
-            # Only if still old: a retry that was faster keeps its job.
+            # Only if still old and not held: a retry or a hold that was faster keeps its job.
             change = {"$set": {"tenant_id": EXPIRED_TENANT, "expired_tenant_id": tenant_id}}
             expired += await self._jobs.of_tenant(tenant_id).update_many(old | {"_id": {"$in": ids}}, change)
         return expired

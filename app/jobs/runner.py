@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from app.errors import (
     Unavailable,
 )
 from app.jobs.dispatch import Dispatcher, NotAdmitted, Taken
+from app.jobs.lanes import Stage
 from app.jobs.models import Job, JobError
 from app.jobs.outcomes import Deferred, Failed, Outcome, Stop, outcome_of_stop
 from app.jobs.retry import RetryPolicy, decide_after_error, decide_on_start
@@ -145,11 +147,14 @@ class JobRunner:
         for running in list(self._running.values()):
             running.stop(Stop.DRAINING)
 
-    async def run(self, job_id: str, *, worker: str) -> Job | None:
-        """Do one attempt at the job, or at one that is to be started before it, if there is any; answers which."""
+    async def run(self, job_id: str, *, worker: str, stage: Stage | None = None) -> Job | None:
+        """Do one attempt at the job, or at one that is to be started before it, if there is any; answers which.
+
+        The message may have been about a ``stage`` of the work; then only jobs that are at it are done.
+        """
         if worker in self._fenced:
             return None
-        taken = await self._take(job_id, worker)
+        taken = await self._take(job_id, worker, stage)
         if taken is None:
             log.debug("job.nothing_to_claim", task_id=job_id)
             return None
@@ -174,14 +179,14 @@ class JobRunner:
             finally:
                 await self._dispatcher.give_back(job, attempt.permits)
 
-    async def _take(self, job_id: str, worker: str) -> Taken | None:
-        taken = None
+    async def _take(self, job_id: str, worker: str, stage: Stage | None) -> Taken | None:
+        take, taken = partial(self._dispatcher.take, job_id, worker=worker, stage=stage), None
         if self._seeks_suspect.locked() or self._runs_suspect():
-            taken = await self._dispatcher.take(job_id, worker=worker, may_run_alone=False)
+            taken = await take(may_run_alone=False)
         if taken is None and not self._runs_suspect():
             # One at a time may look for a suspect, so that two are never started beside each other.
             async with self._seeks_suspect:
-                taken = await self._dispatcher.take(job_id, worker=worker, may_run_alone=not self._runs_suspect())
+                taken = await take(may_run_alone=not self._runs_suspect())
         return taken
 
     def _runs_suspect(self) -> bool:

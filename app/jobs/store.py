@@ -12,7 +12,7 @@ from app.ids import new_token
 from app.jobs import transitions
 from app.jobs.documents import to_document, to_job
 from app.jobs.grouped import GroupedWrites
-from app.jobs.lanes import PARKED
+from app.jobs.lanes import PARKED, Stage
 from app.jobs.models import Job, NewJob, Status
 from app.jobs.outcomes import Failed, Finished, Outcome
 from app.jobs.transitions import Change, Evidence
@@ -83,23 +83,32 @@ class JobStore:
         return to_job(document)
 
     async def claim(
-        self, job_id: str, *, worker: str, token: str | None = None, may_run_alone: bool = True
+        self,
+        job_id: str,
+        *,
+        worker: str,
+        token: str | None = None,
+        may_run_alone: bool = True,
+        stage: Stage | None = None,
     ) -> Job | None:
         """Take a due job for one attempt under a new lease; None when it is not there to be taken.
 
         A message that arrives twice, late or forged finds nothing to claim and is thereby harmless. ``may_run_alone``
-        is False while the worker runs a job that must have no other suspect beside it.
+        is False while the worker runs a job that must have no other suspect beside it. With a ``stage`` only a job is
+        taken that is at it: who does the rest can do this too, and not the other way round.
         """
-        return await self._claim(self._startable(job_id, may_run_alone=may_run_alone), worker, token)
+        return await self._claim(self._startable(job_id, may_run_alone=may_run_alone, stage=stage), worker, token)
 
     async def claim_first(self, lane: str, *, worker: str, may_run_alone: bool = True) -> Job | None:
         """Take the first startable job of a lane for one attempt; None when there is none."""
         first = self._first_of(lane, may_run_alone=may_run_alone)
         return await self._claim(first, worker, None, sort=BY_RANK)
 
-    async def find_startable(self, job_id: str, *, may_run_alone: bool = True) -> Job | None:
+    async def find_startable(
+        self, job_id: str, *, may_run_alone: bool = True, stage: Stage | None = None
+    ) -> Job | None:
         """The job as `claim` would find it, not yet taken."""
-        document = await self._documents.find_one(self._startable(job_id, may_run_alone=may_run_alone))
+        document = await self._documents.find_one(self._startable(job_id, may_run_alone=may_run_alone, stage=stage))
         return None if document is None else to_job(document)
 
     async def find_first(self, lane: str, *, may_run_alone: bool = True) -> Job | None:
@@ -197,9 +206,11 @@ class JobStore:
             raise JobNotSuspended(f"{job_id} does not wait any more; it is {found}", status=found)
         return to_job(changed)
 
-    def _startable(self, job_id: str, *, may_run_alone: bool) -> Document:
+    def _startable(self, job_id: str, *, may_run_alone: bool, stage: Stage | None) -> Document:
         # A job that is parked waits for a permit, which no message can replace.
-        not_parked = {"_id": job_id, "lane": {"$not": {"$gte": PARKED}}}
+        not_parked: Document = {"_id": job_id, "lane": {"$not": {"$gte": PARKED}}}
+        if stage is not None:
+            not_parked["stage"] = stage.value
         return {**not_parked, **self._due(may_run_alone=may_run_alone)}
 
     def _first_of(self, lane: str, *, may_run_alone: bool) -> Document:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from app.clock import Clock
+from app.jobs.doorbell import RingFor
 from app.jobs.models import Job
 from app.jobs.outcomes import Cancelled, Outcome
 from app.jobs.recovery import BATCH, Recovery
@@ -57,7 +58,7 @@ class Sweeper:
         lease: timedelta,
         clock: Clock,
         interval: timedelta,
-        ring: Callable[[str], None],
+        ring: RingFor,
         remind: Callable[[Job, datetime], None],
         measure_depth: Callable[[], Awaitable[int | None]],
         broker_answers: Callable[[], bool],
@@ -176,9 +177,9 @@ class Sweeper:
         return sum([await self._ring_for(job) for job in jobs])
 
     async def _ring_for(self, job: Job) -> bool:
-        rung = await self._recovery.mark_rung(job.id, tenant_id=job.tenant_id, dispatches=job.dispatches)
+        rung = await self._recovery.mark_rung(job.id, lane=job.lane, dispatches=job.dispatches)
         if rung:
-            self._ring(job.id)
+            self._ring(job.id, job.stage)
         return rung
 
     async def _broker_lost_some(self) -> bool:

@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from app.jobs.history import new_entry
-from app.jobs.lanes import parking_lane
+from app.jobs.lanes import lane_of, parking_lane
 from app.jobs.models import JobError, Reason, Status
-from app.jobs.outcomes import Cancelled, Deferred, Failed, Finished, Outcome, RetryAt, Suspended
+from app.jobs.outcomes import Cancelled, Deferred, Evaluated, Failed, Finished, Outcome, RetryAt, Suspended
 
 MOST_APPENDED = 200
+# Until a ring that is made with the write itself is thought lost.
+FIRST_PAUSE = timedelta(seconds=2)
 CANCELLED = JobError(type="CANCELLED", message="the job was cancelled on request")
 
 
@@ -48,7 +50,7 @@ def claimed(token: str, worker: str, now: datetime) -> Change:
             "lane": None,
         },
         "$inc": {"attempt": 1},
-        "$push": {"history": new_entry(Status.PROCESSING, now, Reason.CLAIMED)},
+        "$push": {"history": new_entry(Status.PROCESSING, now, Reason.CLAIMED, worker=worker)},
     }
 
 
@@ -65,6 +67,8 @@ def settled(outcome: Outcome, evidence: Evidence, now: datetime) -> Change:
             change = _queued_again(outcome, now)
         case Deferred():
             change = _deferred(outcome, now)
+        case Evaluated():
+            change = _evaluated(outcome, now)
         case Suspended():
             change = _suspended(outcome, now)
         case _:
@@ -89,6 +93,7 @@ def retried(now: datetime, *, lane: str, reset: Mapping[str, Any], request: str,
         "$set": {
             **reset,
             **_ready(now, now, dispatches=1, next_dispatch_at=now + redispatch),
+            "stage": None,
             "lane": lane,
             "alone": False,
             "dispatched_at": now,
@@ -111,6 +116,7 @@ def resumed(now: datetime, *, lane: str, fields: Mapping[str, Any], request: str
         "$set": {
             **fields,
             **_ready(now, now, dispatches=1, next_dispatch_at=now + redispatch),
+            "stage": None,
             "lane": lane,
             "dispatched_at": now,
             "resumed_at": now,
@@ -190,6 +196,20 @@ def _deferred(outcome: Deferred, now: datetime) -> Change:
         },
         "$inc": {"attempt": -1},
         "$push": {"history": new_entry(Status.QUEUED, now, Reason.DEFERRED)},
+    }
+
+
+def _evaluated(outcome: Evaluated, now: datetime) -> Change:
+    return {
+        "$set": {
+            **_ready(now, now, dispatches=1, next_dispatch_at=now + FIRST_PAUSE),
+            "stage": None,
+            "lane": lane_of(outcome.tenant_id),
+            "dispatched_at": now,
+            "error": None,
+        },
+        "$inc": {"attempt": -1},
+        "$push": {"history": new_entry(Status.QUEUED, now, Reason.EVALUATED)},
     }
 
 

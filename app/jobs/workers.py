@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.clock import Clock
-from app.database.documents import Documents
+from app.database.documents import Document, Documents
 from app.database.indexes import Index
 
 COLLECTION = "workers"
@@ -58,8 +58,10 @@ class WorkerDirectory:
         self._documents = documents
         self._clock = clock
 
-    async def list_live(self) -> list[Mapping[str, Any]]:
-        return list(await self._documents.find_many({"expires_at": {"$gt": self._clock()}}, limit=1000))
+    async def list_live(self, *, queue: str | None = None) -> list[Mapping[str, Any]]:
+        """All of them, or those that serve a queue."""
+        live: Document = {"expires_at": {"$gt": self._clock()}}
+        return list(await self._documents.find_many(live | ({"queues": queue} if queue else {}), limit=1000))
 
     async def list_expired(self) -> Mapping[str, int]:
         """Workers that fell silent, and how many jobs each had when it was last heard."""

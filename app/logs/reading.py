@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from app.errors import Invalid
 from app.http.json_text import MalformedJson, check_json
 from app.http.timestamps import in_utc
-from app.logs.models import NAMES, LogEntry, LogLevel
+from app.logs.models import NAMES, LogEntry, LogLevel, Scalar
+from app.observability.redaction import MASK, is_secret_name
 
 JSON_LINES = "application/x-ndjson"
 MAX_BYTES = 1024 * 1024
@@ -22,6 +23,8 @@ MOST_PROBLEMS = 20
 MOST_AHEAD = timedelta(hours=1)
 _MAX_DEPTH = 4
 
+# What loggers of other languages call them.
+_LEVELS = {"warn": "warning", "fatal": "critical", "trace": "debug"}
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
@@ -29,6 +32,10 @@ FieldName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 class LogsInvalid(Invalid):
     code = "LOGS_INVALID"
     title = "Log entries invalid"
+
+
+def _level(given: Any) -> Any:
+    return _LEVELS.get(given.lower(), given.lower()) if isinstance(given, str) else given
 
 
 class LogLine(BaseModel):
@@ -52,7 +59,7 @@ class LogLine(BaseModel):
     )
 
     at: datetime = Field(description="When it happened; UTC if it names no zone.")
-    level: LogLevel
+    level: Annotated[LogLevel, BeforeValidator(_level)]
     message: str = Field(min_length=1, max_length=8192)
     logger: Name | None = None
     task_id: Name | None = None
@@ -76,7 +83,7 @@ class _Problems(Exception):
 def read_entries(body: bytes, *, as_lines: bool, now: datetime, masked: Callable[[str], str]) -> list[LogEntry]:
     """Raises `LogsInvalid` that names entries by their place from 0, or by their line from 1, with what is wrong.
 
-    ``masked`` takes known secrets out of a text.
+    ``masked`` takes secrets out of a text; what is called like one is left out whole.
     """
     entries, problems = [], []
     for place, text in _lines_of(body) if as_lines else _elements_of(body):
@@ -144,5 +151,11 @@ def _entry(line: LogLine, *, now: datetime, masked: Callable[[str], str]) -> Log
     if at is None or at > now + MOST_AHEAD:
         raise _Problems(("at", "it lies in the future: is this machine's clock right?"))
     names = {name: masked(value) for name in NAMES if (value := getattr(line, name))}
-    fields = {masked(name): masked(value) if isinstance(value, str) else value for name, value in line.fields.items()}
+    fields = {masked(name): _kept(name, value, masked) for name, value in line.fields.items()}
     return LogEntry(at, line.level, masked(line.message), names, fields)
+
+
+def _kept(name: str, value: Scalar, masked: Callable[[str], str]) -> Scalar:
+    if is_secret_name(name):
+        return MASK
+    return masked(value) if isinstance(value, str) else value

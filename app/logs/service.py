@@ -24,7 +24,7 @@ class LogService:
 
     async def take(self, principal: Principal, body: bytes, *, as_lines: bool, idempotency_key: str | None) -> int:
         """Keep all entries of the body, or raise `LogsInvalid` and keep none. The same key keeps each entry once."""
-        entries = read_entries(body, as_lines=as_lines, now=self._clock(), masked=self._redactor.masked)
+        entries = read_entries(body, as_lines=as_lines, now=self._clock(), masked=self._redactor.whole)
         await self._keep(principal, entries, idempotency_key)
         return len(entries)
 

@@ -32,8 +32,9 @@ class GroupBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What one attempt at a job consumed, and for which agent."""
+    """What one attempt at a job consumed, and for which agent; ``seq`` is that of the entry that ended it."""
 
+    seq: int
     at: datetime
     agent: str
     amounts: Amounts
@@ -72,7 +73,8 @@ def charges(history: Iterable[HistoryEntry], *, after: int) -> Iterator[Charge]:
         if so_far is None:
             continue
         if entry.seq > after:
-            yield Charge(entry.at, so_far["agent"], {unit: so_far[unit] - before.get(unit, 0) for unit in UNITS})
+            amounts = {unit: so_far[unit] - before.get(unit, 0) for unit in UNITS}
+            yield Charge(entry.seq, entry.at, so_far["agent"], amounts)
         before = so_far
 
 

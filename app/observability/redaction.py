@@ -99,14 +99,16 @@ class Redactor:
         return MASK if _is_hidden(key) else self.value(value)
 
     def text(self, text: str) -> str:
-        if len(text) > _MAX_SEARCHED:
-            text = text[:_MAX_SEARCHED]
-        if self._secrets is not None:
-            text = self._secrets.sub(MASK, text)
+        text = self.whole(text[:_MAX_SEARCHED])
+        return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+
+    def whole(self, text: str) -> str:
+        """The whole text without the configured secrets, and without what looks like one."""
+        text = self.masked(text)
         if _is_suspicious(text):
             for pattern, replacement in _PATTERNS:
                 text = pattern.sub(replacement, text)
-        return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text)} characters)"
+        return text
 
     def masked(self, text: str) -> str:
         """The whole text without the configured secrets, for what is kept and not logged."""
@@ -143,6 +145,11 @@ class Redactor:
         return f"<{type(value).__name__}>"
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is a secret."""
+    return _SECRET_KEY.search(name.lower().replace("-", "_")) is not None
+
+
 def storable(text: str) -> str:
     """The text without what UTF-8 cannot hold, as names of files and headers may have it."""
     return text.encode("utf-8", "replace").decode()
@@ -156,4 +163,4 @@ def _is_suspicious(text: str) -> bool:
 @lru_cache(maxsize=2048)
 def _is_hidden(key: str) -> bool:
     name = key.lower().replace("-", "_")
-    return name in _PAYLOAD_KEYS or _SECRET_KEY.search(name) is not None
+    return name in _PAYLOAD_KEYS or is_secret_name(name)

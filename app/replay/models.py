@@ -1,4 +1,7 @@
-"""A recording: what the agents of one attempt asked models and tools, and what came back. Light: the API imports it."""
+"""A recording: what the agents of one attempt were given, whom they asked, and what came of it.
+
+Light: the API imports it.
+"""
 
 import gzip
 import hashlib
@@ -15,8 +18,10 @@ from app.llm.messages import Message
 
 VERSION = 1
 MEDIA_TYPE = "application/gzip"
-# In the task's document, one entry per attempt that was recorded.
+# In the document of the task or step, one entry per attempt that was recorded.
 RECORDINGS = "recordings"
+# Of what evaluates, in its inputs: the result that is evaluated, where no agent of the same attempt has made it.
+EVALUATED = "evaluated"
 # What a recording may be unpacked to; a blob that claims more is not one of ours.
 LARGEST = 64 * 1024 * 1024
 _GZIP_WINDOW = 31
@@ -98,7 +103,10 @@ class Equipment(_Record):
 
 
 class RecordedRun(_Record):
-    """One agent's run. ``output`` is None when it did not end well; ``error`` then says how it ended."""
+    """One agent's run. ``output`` is None when it did not end well; ``error`` then says how it ended.
+
+    ``started_at`` is in ISO 8601, ``prompts`` are the digests of those that it used, by name.
+    """
 
     run_id: str
     agent_name: str
@@ -111,21 +119,30 @@ class RecordedRun(_Record):
     error: RecordedError | None = None
     usd: float = 0.0
     tokens: int = 0
+    started_at: str | None = None
     duration_ms: float = 0.0
+    prompts: dict[str, str] = Field(default_factory=dict)
     is_cut: bool = False
 
 
 class Recording(_Record):
-    """The runs of one attempt, in the order in which they ended."""
+    """The runs of one attempt, in the order in which they ended; ``task_id`` is that of the step for a step's.
+
+    ``made_by`` is the version of the product.
+    """
 
     version: int = VERSION
     task_id: str
     attempt: int
     runs: tuple[RecordedRun, ...]
+    made_by: str | None = None
+
+    def as_text(self) -> bytes:
+        """As JSON, the same for the same recording."""
+        return self.model_dump_json(exclude_defaults=True).encode()
 
     def packed(self) -> bytes:
-        """The same bytes for the same recording."""
-        return gzip.compress(self.model_dump_json(exclude_defaults=True).encode(), compresslevel=3, mtime=0)
+        return pack(self.as_text())
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
@@ -140,6 +157,10 @@ class Recording(_Record):
             raise RecordingUnreadable(f"this is no recording: {type(error).__name__}") from error
 
 
+def pack(text: bytes) -> bytes:
+    return gzip.compress(text, compresslevel=3, mtime=0)
+
+
 def digest_of(value: Any) -> str:
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
@@ -149,6 +170,6 @@ def as_recorded(messages: Sequence[Message]) -> tuple[RecordedMessage, ...]:
     return tuple(RecordedMessage(role=message.role, content=str(message.content)) for message in messages)
 
 
-def recordings_of(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The entries of a task's document, oldest attempt first: ``attempt``, ``sha256``, ``size`` in bytes, ``runs``."""
-    return list(task.get(RECORDINGS) or ())
+def recordings_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The entries of a task or step, oldest first: ``attempt``, ``sha256``, ``size`` in bytes, ``runs``, ``at``."""
+    return list(document.get(RECORDINGS) or ())

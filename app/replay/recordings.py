@@ -1,4 +1,4 @@
-"""Where recordings are kept: one blob per attempt, in a place of its task's own in the artifact store."""
+"""Where recordings are kept: one blob per attempt, in the place of its task or step in the artifact store."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -6,10 +6,13 @@ from typing import Any
 
 import structlog
 
+from app.artifacts.evidence import DIGESTS
+from app.artifacts.places import Part, place_of, place_of_job
 from app.artifacts.store import ArtifactNotFound, ArtifactStore
+from app.clock import Clock
 from app.errors import OrchestratorError
-from app.jobs.retention import DeleteBelongings, ExpiredJob
-from app.replay.models import MEDIA_TYPE, Recording, recordings_of
+from app.jobs.runner import Attempt
+from app.replay.models import MEDIA_TYPE, RECORDINGS, Recording, pack, recordings_of
 from app.replay.tape import Mask, Tape
 
 log = structlog.get_logger(__name__)
@@ -23,30 +26,42 @@ PACKED_AT_ONCE = 64 * 1024
 class Recorder:
     """Hands out tapes to the runs of attempts and keeps what is on them. Without room it records nothing."""
 
-    def __init__(self, store: ArtifactStore, *, room: int, mask: Mask) -> None:
+    def __init__(self, store: ArtifactStore, *, room: int, mask: Mask, clock: Clock) -> None:
         """``room`` is how much text of one run is kept, in bytes; 0 records nothing."""
         self._store = store
         self._room = room
         self._mask = mask
+        self._clock = clock
 
     def new_tape(self) -> Tape | None:
         return Tape(self._room, self._mask) if self._room else None
 
-    async def keep(self, tenant_id: str, recording: Recording) -> dict[str, Any] | None:
-        """The entry for the task's document; None when there is nothing to keep or the store is away.
+    async def keep(self, attempt: Attempt, recording: Recording) -> None:
+        """Keep it, and note it in the attempt's evidence; nothing when no agent ran or the store is away.
 
-        The blob is there before anything refers to it. A task is worth more than its recording: nothing is raised.
+        The blob is there before anything refers to it. Work is worth more than its recording: nothing is raised.
         """
-        if not any(run.calls for run in recording.runs):
-            return None
+        if not recording.runs:
+            return
         try:
             async with asyncio.timeout(LONGEST_PUT):
                 packed = await _packed(recording)
-                kept = await self._store.put(place_of(tenant_id, recording.task_id), packed, MEDIA_TYPE)
+                kept = await self._store.put(place_of_job(attempt.job, Part.EXECUTIONS), packed, MEDIA_TYPE)
         except (OrchestratorError, TimeoutError, ValueError) as error:
             log.warning("recording.not_kept", error_type=type(error).__name__)
-            return None
-        return {"attempt": recording.attempt, "sha256": kept.sha256, "size": kept.size, "runs": len(recording.runs)}
+            return
+        attempt.evidence.append(DIGESTS, kept.sha256)
+        attempt.evidence.append(
+            RECORDINGS,
+            {
+                "attempt": recording.attempt,
+                "sha256": kept.sha256,
+                "size": kept.size,
+                "media_type": MEDIA_TYPE,
+                "runs": len(recording.runs),
+                "at": self._clock(),
+            },
+        )
 
 
 class RecordingService:
@@ -64,27 +79,18 @@ class RecordingService:
     async def get(self, tenant_id: str, task_id: str, sha256: str) -> Recording:
         """Raises `ArtifactNotFound`, `ArtifactCorrupt`, `RecordingUnreadable` or what the store raises."""
         known = await self.list_of_task(tenant_id, task_id)
-        if not any(one["sha256"] == sha256 for one in known):
-            raise ArtifactNotFound(f"the task has no recording {sha256[:64]!r}", task_id=task_id)
-        packed = await self._store.get(place_of(tenant_id, task_id), sha256)
-        return await asyncio.to_thread(Recording.unpacked, packed)
+        return await read_recording(self._store, place_of(tenant_id, task_id, Part.EXECUTIONS), sha256, known)
 
 
-def delete_recordings_of(store: ArtifactStore) -> DeleteBelongings:
-    """Deletes whatever was recorded of these tasks, also by attempts that never came to write down that they did."""
-
-    async def delete(jobs: Sequence[ExpiredJob]) -> None:
-        for job in jobs:
-            await store.delete_all(place_of(job.tenant_id, job.id))
-
-    return delete
-
-
-def place_of(tenant_id: str, task_id: str) -> str:
-    """Where in the artifact store a task's recordings are; no tenant's own name has a slash."""
-    return f"{tenant_id}/recordings/{task_id}"
+async def read_recording(
+    store: ArtifactStore, place: str, sha256: str, known: Sequence[Mapping[str, Any]]
+) -> Recording:
+    """One of the ``known`` entries. Raises `ArtifactNotFound`, `RecordingUnreadable` and what the store raises."""
+    if not any(one["sha256"] == sha256 for one in known):
+        raise ArtifactNotFound(f"there is no recording {sha256[:64]!r} of this", sha256=sha256[:64])
+    return await asyncio.to_thread(Recording.unpacked, await store.get(place, sha256))
 
 
 async def _packed(recording: Recording) -> bytes:
-    said = sum(len(message.content) for run in recording.runs for call in run.calls for message in call.messages)
-    return recording.packed() if said < PACKED_AT_ONCE else await asyncio.to_thread(recording.packed)
+    text = recording.as_text()
+    return pack(text) if len(text) < PACKED_AT_ONCE else await asyncio.to_thread(pack, text)

@@ -3,7 +3,7 @@
 import difflib
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from app.governance.evaluation.models import EVALUATION, EVALUATOR_ROLE, subject
 from app.llm.messages import Chat, Message
 from app.llm.search import WebSearch
 from app.llm.usage import ModelRole
-from app.replay.models import RecordedError, RecordedRequest, RecordedRun, Recording
+from app.replay.models import EVALUATED, RecordedError, RecordedRequest, RecordedRun, Recording
 from app.replay.player import Divergence, Player
 from app.replay.tape import output_as_json, routed
 from app.setting_evaluation import EvaluationPolicy
@@ -119,10 +119,12 @@ class Replay:
         Raises `NothingRecorded` or `Invalid`.
         """
         roles = [EXECUTOR] if change.agent else [role for role in REPLAYED_ROLES if self._last(role)]
-        if not any(self._last(role) for role in roles):
-            raise NothingRecorded("no run of an agent that asked a model or a tool was recorded for this task")
+        verdict = self._verdict_on_last()
+        if not any(self._last(role) for role in roles) and (verdict is None or change.agent):
+            raise NothingRecorded("no run of an agent was recorded as a whole: see RECORDING_MAX_BYTES")
         replayed = [await self._replay(role, change) for role in roles]
-        return [*replayed, *await self._judge(replayed[-1], change)]
+        executed = next((one for one in replayed if one.agent_role == EXECUTOR), None)
+        return [*replayed, *await self._judge(verdict, executed, change)]
 
     def _last(self, role: str) -> RecordedRun | None:
         of_role = [run for run in self._runs if run.agent_role == role and run.request is not None]
@@ -143,14 +145,14 @@ class Replay:
 
         return await self._play(played, name, self._version(role, name), change, work)
 
-    async def _judge(self, executed: Replayed, change: Change) -> list[Replayed]:
+    async def _judge(self, verdict: RecordedRun | None, executed: Replayed | None, change: Change) -> list[Replayed]:
         """What the recorded evaluation makes of what came out now; empty when none was recorded or nothing came out."""
-        verdict = self._verdict_on_last() if executed.agent_role == EXECUTOR else None
-        if verdict is None or verdict.request is None or executed.now.output is None:
+        result = _evaluated(verdict, executed)
+        if verdict is None or verdict.request is None or result is None:
             return []
         # A policy has one member more than a request.
         wanted = EvaluationPolicy.model_validate(verdict.request.inputs[EVALUATION])
-        subject = subject_of(verdict.request.text, executed.now.output)
+        subject = subject_of(verdict.request.text, result)
 
         async def work(tools: AgentTools) -> Any:
             return (await self._evaluator.evaluate(wanted, subject, tools.chat)).as_json()
@@ -160,9 +162,12 @@ class Replay:
         return [replace(replayed, score=Scores(_score(replayed.then), _score(replayed.now)))]
 
     def _verdict_on_last(self) -> RecordedRun | None:
-        """The evaluation of what the executor gave last, unless it is cut."""
+        """The evaluation of what the executor gave last, or of another step's output, unless it is cut."""
         executed = self._last(EXECUTOR)
-        place = next((place for place, run in enumerate(self._runs) if run is executed), len(self._runs))
+        if executed is None:
+            last = self._last(EVALUATOR_ROLE)
+            return None if last is None or last.is_cut else last
+        place = next(place for place, run in enumerate(self._runs) if run is executed)
         later = (run for run in self._runs[place + 1 :] if run.agent_role in (EXECUTOR, EVALUATOR_ROLE))
         following = next(later, None)
         is_usable = following is not None and following.agent_role == EVALUATOR_ROLE and not following.is_cut
@@ -223,6 +228,20 @@ async def _end_of(work: Work, player: Player, meter: Meter) -> Ending:
         error = RecordedError(type=failure.details.get("type", failure.code), message=failure.message)
     duration = round((time.monotonic() - began) * _SECOND_MS, 1)
     return Ending(output, error, meter.usd, meter.usage.total, duration)
+
+
+def _evaluated(verdict: RecordedRun | None, executed: Replayed | None) -> Mapping[str, Any] | None:
+    """The result to be evaluated: as it was recorded, unless an agent has made another one now."""
+    recorded: Mapping[str, Any] | None = verdict.request.inputs.get(EVALUATED) if verdict and verdict.request else None
+    if executed is None or (recorded is not None and executed.is_same):
+        return recorded
+    now = executed.now.output
+    if now is None or recorded is None:
+        return now
+    # In a workflow an output is the answer, and over it the members of its data.
+    data = now.get("data")
+    members = {name: value for name, value in now.items() if name != "data"}
+    return {**now, "data": {**members, **data} if isinstance(data, dict) else members}
 
 
 def _score(ending: Ending) -> float | None:

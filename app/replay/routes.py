@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, Field
 
 from app.http.openapi import responses
+from app.http.timestamps import Timestamp
 from app.identity.authentication import CurrentPrincipal
 from app.replay.models import Recording
 from app.replay.recordings import RecordingService
@@ -17,12 +18,13 @@ Digest = Annotated[str, Path(description="The recording's `sha256`.")]
 
 
 class RecordingItem(BaseModel):
-    """What one attempt exchanged with models and tools; `size` is in bytes, packed."""
+    """What the agents of one attempt were given, exchanged with models and tools, and gave."""
 
     attempt: int
     sha256: str
-    size: int
+    size: int = Field(description="Bytes, packed.")
     runs: int = Field(description="How many runs of agents it holds.")
+    at: Timestamp | None = Field(None, description="When it was kept; null for those of older versions.")
 
 
 class RecordingListResponse(BaseModel):
@@ -40,7 +42,7 @@ Service = Annotated[RecordingService, Depends(_service)]
 
 @router.get("", responses=responses(404, 503))
 async def list_task_recordings(task_id: TaskId, service: Service, principal: CurrentPrincipal) -> RecordingListResponse:
-    """The task's recorded attempts, oldest first; empty when nothing was asked or `RECORD_TRAFFIC` is off."""
+    """The task's recorded attempts, oldest first; empty when no agent ran or `RECORDING_MAX_BYTES` is 0."""
     known = await service.list_of_task(principal.tenant_id, task_id)
     return RecordingListResponse(items=[RecordingItem.model_validate(one) for one in known])
 

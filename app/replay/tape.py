@@ -1,6 +1,5 @@
 """Tools that note what goes through them, while it does."""
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field, replace
@@ -33,7 +32,7 @@ _SECOND_MS = 1000
 
 @dataclass(slots=True)
 class Tape:
-    """The calls of one run, up to ``room`` bytes of text; ``mask`` takes secrets out of what is kept."""
+    """What one run was given, asked and gave, up to ``room`` characters; ``mask`` takes secrets out of what is kept."""
 
     room: int
     mask: Mask
@@ -43,12 +42,6 @@ class Tape:
     output: dict[str, Any] | None = None
     agent_version: str | None = None
     is_cut: bool = False
-    is_wanted: bool = False
-
-    @property
-    def is_kept(self) -> bool:
-        """A run that called nobody is not, unless it is wanted for what it came to."""
-        return bool(self.calls) or self.is_wanted
 
     def around(self, tools: AgentTools) -> AgentTools:
         """The same tools, recorded. They belong outside of whatever answers, counts or retries a call."""
@@ -65,17 +58,18 @@ class Tape:
 
     def begin(self, request: AgentRequest, *, version: str | None = None) -> None:
         self.agent_version = version
+        inputs = dict(request.inputs) if self._has_room_for(request.inputs) else {}
         self.request = RecordedRequest(
             text=masked_data(request.text, self.mask),
             session_id=request.session_id,
-            inputs=masked_data(dict(request.inputs), self.mask),
+            inputs=masked_data(inputs, self.mask),
             feedback=masked_data(request.feedback, self.mask),
             history=self.masked(request.history),
         )
 
     def end(self, output: AgentOutput) -> None:
-        if self.is_kept:
-            self.output = masked_data(output_as_json(output), self.mask)
+        given = output_as_json(output)
+        self.output = masked_data(given, self.mask) if self._has_room_for(given) else None
 
     def masked(self, messages: Sequence[Message]) -> tuple[RecordedMessage, ...]:
         return as_recorded([Message(one.role, masked_data(str(one.content), self.mask)) for one in messages])
@@ -84,10 +78,8 @@ class Tape:
         """Keep it if there is room. From the first that there is none for nothing is kept: no gap goes unseen."""
         known = {"asked": masked_data(call.asked, self.mask), "response": masked_data(call.response, self.mask)}
         call = call.model_copy(update=known)
-        self.room -= _length(call)
-        if self.room < 0:
-            self.is_cut = True
-        if not self.is_cut:
+        said = [message.content for message in call.messages]
+        if self._has_room_for([said, call.asked, call.response]):
             self.calls.append(call)
 
     async def noted(self, call: RecordedCall, work: Awaitable[T], response_of: Callable[[T], Mapping[str, Any]]) -> T:
@@ -100,6 +92,11 @@ class Tape:
             raise
         self.note(_ended(call, began, **response_of(answer)))
         return answer
+
+    def _has_room_for(self, data: Any) -> bool:
+        self.room -= length_of(data)
+        self.is_cut = self.is_cut or self.room < 0
+        return not self.is_cut
 
     def _failure(self, error: OrchestratorError) -> RecordedError:
         said = self.mask(error.output) if isinstance(error, ToolFailed) else None
@@ -246,8 +243,14 @@ def _ended(call: RecordedCall, began: float, **how: Any) -> RecordedCall:
     return call.model_copy(update={**how, "duration_ms": duration})
 
 
-def _length(call: RecordedCall) -> int:
-    """In characters: near enough to bytes for a limit, and far cheaper than to serialise twice."""
-    said = sum(len(message.content) for message in call.messages)
-    response = call.response if isinstance(call.response, str) else json.dumps([call.asked, call.response], default=str)
-    return said + len(response)
+def length_of(value: Any) -> int:
+    """Of JSON data, in characters: near enough to bytes for a limit, and far cheaper than to serialise it."""
+    match value:
+        case str():
+            return len(value)
+        case Mapping():
+            return sum(length_of(name) + length_of(one) for name, one in value.items())
+        case list() | tuple():
+            return sum(map(length_of, value))
+        case _:
+            return 1

@@ -45,6 +45,11 @@ def assistant_message(task: dict[str, Any], answer: str, at: datetime) -> Messag
     return _message(task, "assistant", answer, max(at, task["created_at"] + MOMENT))
 
 
+def message_ids(task_id: str) -> list[str]:
+    """Those of what a task adds to its session, whether they are there or not."""
+    return [f"{task_id}:{role}" for role in ROLES]
+
+
 def _message(task: dict[str, Any], role: str, content: str, at: datetime) -> Message:
     return {
         "_id": f"{task['_id']}:{role}",
@@ -82,7 +87,7 @@ class MessageLog:
 
     async def delete_of(self, task_ids: Iterable[str]) -> int:
         """Delete what these tasks added to their sessions; answers how many messages that were."""
-        ids = [f"{task_id}:{role}" for task_id in task_ids for role in ROLES]
+        ids = [message_id for task_id in task_ids for message_id in message_ids(task_id)]
         return await self._documents.delete_many({"_id": {"$in": ids}})
 
     async def list_page(

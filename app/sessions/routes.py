@@ -63,13 +63,13 @@ async def list_session_messages(
     )
 
 
-@router.delete("/{session_id}", status_code=204, response_class=Response, responses=responses(403, 404, 422, 503))
+@router.delete("/{session_id}", status_code=204, response_class=Response, responses=responses(403, 404, 409, 422, 503))
 async def delete_session(
     session_id: SessionId, sessions: Sessions, principal: CurrentPrincipal, record: Record
 ) -> Response:
     """Delete its messages and its memory. Its tasks stay, and no later task is told of them."""
-    await sessions.delete(principal.tenant_id, session_id)
-    await record("session.deleted", {"session_id": session_id})
+    async with record.around("session.deleted", {"session_id": session_id}):
+        await sessions.delete(principal.tenant_id, session_id)
     return Response(status_code=204)
 
 

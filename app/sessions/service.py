@@ -4,6 +4,7 @@ import asyncio
 from datetime import datetime
 
 from app.http.pagination import MOST_COUNTED, Page, PageParams
+from app.jobs.retention import UnderLegalHold
 from app.sessions.messages import Message, MessageLog
 from app.sessions.models import Overview, Session, SessionNotFound
 from app.sessions.repository import SessionRepository
@@ -56,8 +57,13 @@ class SessionService:
         return Page.of(found, params, total=total)
 
     async def delete(self, tenant_id: str, session_id: str) -> None:
-        """Delete messages and memory. The tasks stay, and are no part of the session any more."""
+        """Delete messages and memory. The tasks stay, and are no part of the session any more.
+
+        Raises `UnderLegalHold` when one of them is held.
+        """
         await self.get_beginning(tenant_id, session_id)
+        if held := await self._tasks.find_held(tenant_id, session_id):
+            raise UnderLegalHold(f"task {held} of this session is under legal hold; release it first", task_id=held)
         # The session last: after a crash in between it is still there, to be deleted again.
         await self._messages.delete_session(tenant_id, session_id)
         await self._sessions.forget(tenant_id, session_id)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.http.pagination import MOST_COUNTED
-from app.jobs.models import DRY_RUN
+from app.jobs.models import DRY_RUN, LEGAL_HOLD
 from app.sessions.models import Position, Totals, Turn
 
 # Of tasks since what the memory covers. A window holds a few; without summaries what is older is forgotten.
@@ -60,6 +60,12 @@ class SessionTasks:
     async def has_task(self, tenant_id: str, session_id: str, *, since: datetime) -> bool:
         where = _of_session(session_id, since)
         return await self._tasks.of_tenant(tenant_id).find_one(where, fields=("_id",)) is not None
+
+    async def find_held(self, tenant_id: str, session_id: str) -> str | None:
+        """A task of the session that is under legal hold."""
+        held = {"session_id": session_id, f"{LEGAL_HOLD}.held": True}
+        found = await self._tasks.of_tenant(tenant_id).find_one(held, fields=("_id",))
+        return found["_id"] if found else None
 
 
 def _of_session(session_id: str, since: datetime) -> Document:

@@ -7,8 +7,9 @@ None of it is needed for the task to end right, and all of it may be lost.
 from app.checkpoints.service import Checkpoints
 from app.clock import Clock
 from app.events.signals import Signals
+from app.jobs.doorbell import RingFor
 from app.jobs.models import Job
-from app.jobs.outcomes import Finished, Outcome, RetryAt, final_status
+from app.jobs.outcomes import Evaluated, Finished, Outcome, RetryAt, final_status
 from app.jobs.reminders import Reminders
 from app.observability.metrics import Metrics
 from app.tasks.conversation import Conversation
@@ -21,6 +22,7 @@ class TaskAftermath:
         signals: Signals,
         conversation: Conversation,
         reminders: Reminders,
+        ring: RingFor,
         metrics: Metrics,
         checkpoints: Checkpoints,
         *,
@@ -29,6 +31,7 @@ class TaskAftermath:
         self._signals = signals
         self._conversation = conversation
         self._reminders = reminders
+        self._ring = ring
         self._metrics = metrics
         self._checkpoints = checkpoints
         self._clock = clock
@@ -42,6 +45,8 @@ class TaskAftermath:
         self._checkpoints.settled(job.id, is_final=final_status(outcome) is not None)
         if isinstance(outcome, RetryAt):
             self._reminders.remind(job, outcome.at)
+        elif isinstance(outcome, Evaluated):
+            self._ring(job.id)
         elif (status := final_status(outcome)) and not is_dry_run(job.document):
             seconds = (self._clock() - job.document["started_at"]).total_seconds()
             self._metrics.task_finished(_agent_type(job, outcome), status, seconds)

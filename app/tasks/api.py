@@ -10,9 +10,11 @@ from app.errors import Invalid
 from app.events.live import LiveLog
 from app.events.signals import Signals
 from app.identity.event_tokens import EventTokens
+from app.jobs.broker import EVALUATION_QUEUE, TASK_QUEUE
 from app.jobs.models import Status
 from app.jobs.workers import WorkerDirectory
 from app.llm.circuits import Circuit, CircuitKey
+from app.tasks.models import is_to_be_evaluated
 from app.tasks.repository import TaskRepository
 from app.tasks.service import TaskService
 from app.tasks.why import MOST_AHEAD, Facts, Why, circuit_waited_for, explain
@@ -41,11 +43,13 @@ class TaskApi:
         return task, explain(task, await self._gather_facts(task))
 
     async def _gather_facts(self, task: Document) -> Facts:
+        queue = EVALUATION_QUEUE if is_to_be_evaluated(task) else TASK_QUEUE
         workers, ahead, depth, circuit = await asyncio.gather(
-            self.workers.list_live(), self._count_ahead(task), self.measure_depth(), self._find_circuit(task)
+            self.workers.list_live(queue=queue), self._count_ahead(task), self.measure_depth(), self._find_circuit(task)
         )
         return Facts(
             now=self.clock(),
+            queue=queue,
             live_workers=len(workers),
             free_slots=sum(max(one["slots"] - one["in_flight"], 0) for one in workers),
             ahead=ahead,

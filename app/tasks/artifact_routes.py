@@ -42,9 +42,10 @@ Service = Annotated[ArtifactService, Depends(_service)]
 
 @router.get("", responses=responses(404, 503))
 async def list_task_artifacts(task_id: TaskId, service: Service, principal: CurrentPrincipal) -> ArtifactListResponse:
-    """What the task's result has besides its text, in the agent's order."""
+    """What the task's result has besides its text, in the agent's order; then the evidence of what was decided and
+    done."""
     known = await service.list_of_task(principal.tenant_id, task_id)
-    return ArtifactListResponse(items=[Artifact.model_validate(one, from_attributes=True) for one in known])
+    return ArtifactListResponse(items=[Artifact.of(one) for one in known])
 
 
 @router.get(

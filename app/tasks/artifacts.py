@@ -1,7 +1,7 @@
 """The artifacts of tasks: what agents make besides their answers.
 
 Each task has a place of its own in the artifact store. Equal blobs of two tasks are therefore kept twice, and a task
-that is deleted can take all of its blobs with it without looking at any other.
+that is deleted takes all of its blobs with it without looking at any other.
 """
 
 import asyncio
@@ -9,21 +9,24 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from app.agents.base import OutputArtifact
+from app.artifacts.evidence import DIGESTS
+from app.artifacts.models import ArtifactKind, FoundArtifact
+from app.artifacts.places import Part, place_of, place_of_job
 from app.artifacts.store import ArtifactNotFound, ArtifactStore
-from app.database.documents import Documents
 from app.errors import ExecutionError
-from app.jobs.retention import EXPIRED_TENANT, DeleteBelongings, ExpiredJob
+from app.jobs.retention import DeleteBelongings, ExpiredJob
 from app.jobs.runner import Attempt
+from app.tasks.evidence import list_evidence
+from app.tasks.repository import TaskRepository
 from app.tasks.review import UNDER_REVIEW
 
 MOST_ARTIFACTS = 20
 LARGEST_ARTIFACT = 5 * 1024 * 1024
 LARGEST_TOTAL = 20 * 1024 * 1024
-# In the task's document, next to its result: what the store holds for it, whichever attempt put it there.
-DIGESTS = "artifact_digests"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]{0,79}(; charset=utf-8)?")
 
@@ -42,7 +45,7 @@ class TaskArtifacts:
         """``noted`` is what the task has noted by now; what is noted here is added."""
         self._store = store
         self._attempt = attempt
-        self._place = place_of(attempt.job.tenant_id, attempt.job.id)
+        self._place = place_of_job(attempt.job, Part.OUTPUTS)
         self._noted = noted
         self._sizes: dict[str, int] = {}
         self._lock = asyncio.Lock()
@@ -89,31 +92,52 @@ class ArtifactService:
         self._store = store
         self._get_task = get_task
 
-    async def list_of_task(self, tenant_id: str, task_id: str) -> list[OutputArtifact]:
-        """Those of the task's result, or of the one under review, in the agent's order."""
-        return artifacts_of(await self._get_task(tenant_id, task_id))
+    async def list_of_task(self, tenant_id: str, task_id: str) -> list[FoundArtifact]:
+        """Those of the task's result, or of the one under review, in the agent's order; then the evidence."""
+        return kept_of(await self._get_task(tenant_id, task_id))
 
-    async def open(self, tenant_id: str, task_id: str, sha256: str) -> tuple[OutputArtifact, AsyncIterator[bytes]]:
+    async def open(self, tenant_id: str, task_id: str, sha256: str) -> tuple[FoundArtifact, AsyncIterator[bytes]]:
         """The artifact and its bytes, as `ArtifactStore.stream` has them. Raises `ArtifactNotFound`."""
         found = await self._get(tenant_id, task_id, sha256)
-        return found, await self._store.stream(place_of(tenant_id, task_id), sha256, size=found.size)
+        return found, await self._store.stream(found.place, sha256, size=found.size)
 
     async def sign(self, tenant_id: str, task_id: str, sha256: str, *, expires_in: timedelta) -> str:
         """Raises `ArtifactNotFound` and `LinksNotSupported`."""
-        await self._get(tenant_id, task_id, sha256)
-        return await self._store.sign(place_of(tenant_id, task_id), sha256, expires_in=expires_in)
+        found = await self._get(tenant_id, task_id, sha256)
+        return await self._store.sign(found.place, sha256, expires_in=expires_in)
 
-    async def _get(self, tenant_id: str, task_id: str, sha256: str) -> OutputArtifact:
+    async def _get(self, tenant_id: str, task_id: str, sha256: str) -> FoundArtifact:
         known = await self.list_of_task(tenant_id, task_id)
         found = next((one for one in known if one.sha256 == sha256), None)
         if found is None:
-            raise ArtifactNotFound(f"the task's result has no artifact {sha256[:64]!r}", task_id=task_id)
+            raise ArtifactNotFound(f"the task has no artifact {sha256[:64]!r}", task_id=task_id)
         return found
 
 
-def artifacts_of(task: Mapping[str, Any]) -> list[OutputArtifact]:
+async def find_artifact(tasks: TaskRepository, tenant_id: str, sha256: str) -> FoundArtifact | None:
+    """Of any task of the tenant that has it."""
+    named = await tasks.list_naming(tenant_id, sha256)
+    return next((one for task in named for one in kept_of(task) if one.sha256 == sha256), None)
+
+
+def kept_of(task: Mapping[str, Any]) -> list[FoundArtifact]:
+    """What its agent made, and then the evidence."""
+    place = partial(place_of, task["tenant_id"], task["_id"])
     stored: Sequence[Mapping[str, Any]] = (task.get("result") or task.get(UNDER_REVIEW) or {}).get("artifacts") or ()
-    return [OutputArtifact(one["name"], one["media_type"], one["sha256"], one["size"]) for one in stored]
+    made = [
+        FoundArtifact(
+            kind=ArtifactKind.OUTPUT,
+            name=one["name"],
+            media_type=one["media_type"],
+            sha256=one["sha256"],
+            size=one["size"],
+            place=place(Part.OUTPUTS),
+            created_at=task.get("completed_at"),
+            task_id=task["_id"],
+        )
+        for one in stored
+    ]
+    return [*made, *list_evidence(task, place, task_id=task["_id"])]
 
 
 def digests_of(task: Mapping[str, Any]) -> list[str]:
@@ -121,23 +145,14 @@ def digests_of(task: Mapping[str, Any]) -> list[str]:
     return list(task.get(DIGESTS) or ())
 
 
-def delete_artifacts_of(tasks: Documents, store: ArtifactStore) -> DeleteBelongings:
-    """Deletes whatever any attempt of these tasks put into the store."""
+def delete_artifacts_of(store: ArtifactStore) -> DeleteBelongings:
+    """Deletes whatever the store has of these tasks or executions, also what nobody came to write down."""
 
     async def delete(jobs: Sequence[ExpiredJob]) -> None:
-        tenant_of = {job.id: job.tenant_id for job in jobs}
-        expired = tasks.of_tenant(EXPIRED_TENANT)
-        found = await expired.find_many({"_id": {"$in": list(tenant_of)}}, limit=len(jobs), fields=(DIGESTS,))
-        for task in found:
-            for sha256 in digests_of(task):
-                await store.delete(place_of(tenant_of[task["_id"]], task["_id"]), sha256)
+        for job in jobs:
+            await store.delete_all(place_of(job.tenant_id, job.id))
 
     return delete
-
-
-def place_of(tenant_id: str, task_id: str) -> str:
-    """Where in the artifact store a task's blobs are; no tenant's own name has a slash."""
-    return f"{tenant_id}/tasks/{task_id}"
 
 
 def _check_names(name: str, media_type: str) -> None:

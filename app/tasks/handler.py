@@ -17,11 +17,10 @@ from app.events.publishing import LiveAttempt, LivePublisher
 from app.governance.budgets.chat import BudgetedChat
 from app.governance.budgets.models import BudgetExceeded
 from app.governance.budgets.spending import BudgetEnforcer, Spending
-from app.jobs.outcomes import Finished, Outcome
+from app.jobs.outcomes import Evaluated, Finished, Outcome
 from app.jobs.runner import Attempt
 from app.llm.messages import Chat
 from app.observability.context import bound
-from app.replay.models import RECORDINGS
 from app.replay.recordings import Recorder
 from app.replay.tape import routed
 from app.sessions.memory import SessionMemory
@@ -32,7 +31,7 @@ from app.tasks.budget import held_by_budget
 from app.tasks.clarification import clarified_text
 from app.tasks.execution import AgentExecution, Equipment
 from app.tasks.inputs import read_inputs
-from app.tasks.models import ROUTER, agent_of, is_dry_run
+from app.tasks.models import ROUTER, agent_of, is_dry_run, is_to_be_evaluated
 from app.tasks.policy import ApprovalNeeded, note_decision
 from app.tasks.policy_facts import question_of_task
 from app.tasks.quality import QualityGate, outcome_of
@@ -102,8 +101,8 @@ class TaskHandler:
         finally:
             attempt.evidence.fields.update(spending.as_fields())
             # A dry run is removed by the store, which would leave its recording behind.
-            if not is_dry_run(task) and (kept := await self._recorder.keep(task["tenant_id"], runs.recording)):
-                attempt.evidence.append(RECORDINGS, kept)
+            if not is_dry_run(task):
+                await self._recorder.keep(attempt, runs.tapes.recording)
 
     def _new_runs(self, attempt: Attempt, live: LiveAttempt) -> RunRecorder:
         new_tape = self._recorder.new_tape
@@ -121,6 +120,8 @@ class TaskHandler:
                 return Finished(routing_fields(route))
             attempt.evidence.label = route.agent_name
             request = await self._permitted(attempt, route, request)
+            if is_to_be_evaluated(task):
+                return Evaluated(task["tenant_id"])
             await attempt.enter(route.agent_name)
             await spending.enter(route.agent_name)
             with bound(agent_name=route.agent_name):

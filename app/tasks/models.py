@@ -7,6 +7,7 @@ from typing import Any
 
 from app.errors import Conflict, NotFound
 from app.governance.evaluation.models import EVALUATION
+from app.jobs.lanes import Stage
 from app.jobs.models import DEFAULT_PRIORITY, DRY_RUN, NewJob
 from app.jobs.retry import RetryPolicy, RetryWish
 from app.sessions.models import CONTINUES_SESSION
@@ -22,6 +23,8 @@ COLLECTION = "tasks"
 ROUTER = "PeerAgent"
 # Whether the task's client may be asked which agent it is for.
 CLARIFY = "clarify"
+# The task that this one does anew.
+RERUN_OF = "rerun_of"
 # Dry runs are for somebody who waits, or looks in a moment.
 DRY_RUN_DEADLINE = timedelta(minutes=1)
 DRY_RUN_KEPT = timedelta(hours=1)
@@ -81,6 +84,7 @@ class Submission:
     """A task as a client submits it, already validated.
 
     With ``clarify`` it may ask its client which agent it is for; a ``dry_run`` ends where its agent would begin.
+    ``rerun_of`` is the task that it does anew.
     """
 
     text: str
@@ -95,9 +99,13 @@ class Submission:
     clarify: bool = False
     evaluation: EvaluationRequest | None = None
     dry_run: bool = False
+    rerun_of: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The submission as plain data, alike for alike submissions."""
+        if self.rerun_of is not None:
+            # Whatever that task has come to be since.
+            return {RERUN_OF: self.rerun_of}
         return {
             "task": self.text,
             "session_id": self.session_id,
@@ -144,6 +152,7 @@ def new_task(
     session_id: str,
     policy: RetryPolicy,
     deadline_at: datetime | None,
+    stage: Stage | None = None,
 ) -> NewJob:
     """The job that stands for a submitted task."""
     return NewJob(
@@ -153,6 +162,7 @@ def new_task(
         deadline_at=deadline_at,
         priority=submission.priority,
         trace_id=caller.trace_id,
+        stage=stage,
         fields={
             "session_id": session_id,
             CONTINUES_SESSION: submission.session_id is not None,
@@ -171,19 +181,28 @@ def new_task(
             CLARIFY: submission.clarify,
             EVALUATION: evaluation_as_stored(submission.evaluation),
             **RESET_ON_RETRY,
-            **(_dry_run(deadline_at) if submission.dry_run else {}),
+            **_of_few(submission, deadline_at),
         },
     )
 
 
-def _dry_run(deadline_at: datetime | None) -> dict[str, Any]:
-    # By then it has ended, so the store may remove it.
-    return {DRY_RUN: True, "expires_at": deadline_at + DRY_RUN_KEPT if deadline_at else None}
+def _of_few(submission: Submission, deadline_at: datetime | None) -> dict[str, Any]:
+    """Fields that most tasks do not have."""
+    fields: dict[str, Any] = {RERUN_OF: submission.rerun_of} if submission.rerun_of else {}
+    if submission.dry_run:
+        # By then it has ended, so the store may remove it.
+        fields |= {DRY_RUN: True, "expires_at": deadline_at + DRY_RUN_KEPT if deadline_at else None}
+    return fields
 
 
 def is_dry_run(task: Mapping[str, Any]) -> bool:
     """Whether the task is only to be routed."""
     return bool(task.get(DRY_RUN))
+
+
+def is_to_be_evaluated(task: Mapping[str, Any]) -> bool:
+    """Whether this attempt finds an agent and asks the policy, and leaves the work to the next one."""
+    return task.get("stage") == Stage.EVALUATION
 
 
 def agent_of(task: Mapping[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.agents.metering import WEB_SEARCH
 from app.agents.tools.models import SideEffect, ToolDescription
+from app.agents.tools.tool import ToolGuard
 from app.effects.tool import Effects, Fire, Performed
 from app.llm.search import SearchResult, WebSearch
 from app.tasks.tool_policy import ToolPolicy
@@ -13,7 +14,7 @@ _SEARCH = ToolDescription(WEB_SEARCH, "Searches the web.", {"type": "object"}, S
 
 
 class PermittedSearch:
-    def __init__(self, search: WebSearch, calls: ToolPolicy) -> None:
+    def __init__(self, search: WebSearch, calls: ToolGuard) -> None:
         self._search = search
         self._calls = calls
 

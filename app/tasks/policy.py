@@ -21,6 +21,7 @@ from app.governance.scoring.scorer import Scorer
 from app.jobs.models import Reason
 from app.jobs.runner import Attempt
 from app.tasks.approval import check_approved
+from app.tasks.evidence import Evaluations, is_kept, refer_to_approval
 from app.tasks.models import POLICY, SCORES
 
 
@@ -64,21 +65,45 @@ class Passed:
         return self.approval.input if self.approval is not None and self.approval.is_edited else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """What the policy says of these facts; ``approval`` is what people were asked, or are asked now."""
+
+    facts: Facts
+    decision: Decision
+    note: Mapping[str, Any]
+    approval: Approval | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        return self.approval is not None and self.approval.status is ApprovalStatus.PENDING
+
+
 class PolicyEnforcer:
-    """What cannot be decided does not go on: a store that does not answer is an error of the attempt."""
+    """What cannot be decided, or leaves no evidence, does not go on: a store that does not answer is an error of the
+    attempt.
+    """
 
     def __init__(
-        self, gate: PolicyGate, approvals: Approvals, audit: AuditTrail, scorer: Scorer, *, clock: Clock
+        self,
+        gate: PolicyGate,
+        approvals: Approvals,
+        evaluations: Evaluations,
+        audit: AuditTrail,
+        scorer: Scorer,
+        *,
+        clock: Clock,
     ) -> None:
         self._gate = gate
         self._scorer = scorer
         self._approvals = approvals
+        self._evaluations = evaluations
         self._audit = audit
         self._clock = clock
 
     async def is_asked(self, tenant_id: str) -> bool:
         """Whether there is a policy at all."""
-        return await self._gate.policy_of(tenant_id) is not None
+        return await self._gate.governs(tenant_id)
 
     async def permit(self, attempt: Attempt, question: Question) -> Passed:
         """As `check`, before the attempt's work begins; its scores and what was decided are kept with it in any case.
@@ -86,13 +111,11 @@ class PolicyEnforcer:
         Raises `AgentNotFound`, too, for work that cannot be scored.
         """
         question = await self._scored(attempt, question)
-        try:
-            passed = await self.check(question)
-        except PolicyDenied as refused:
-            note_decision(attempt, refused.details["policy"])
-            raise
-        note_decision(attempt, passed.note)
-        return passed
+        decided = await self._decided(question)
+        if not is_kept(attempt, question.kind, decided.note):
+            await self._keep(attempt, question, decided, attempt.evidence.fields.get(SCORES))
+        note_decision(attempt, decided.note)
+        return await self._passed(attempt, question, decided)
 
     async def _scored(self, attempt: Attempt, question: Question) -> Question:
         policy = await self._gate.policy_of(question.tenant_id)
@@ -102,12 +125,39 @@ class PolicyEnforcer:
         attempt.evidence.fields[SCORES] = scores.as_document()
         return replace(question, values={**question.values, **scores.as_facts()})
 
-    async def check(self, question: Question) -> Passed:
-        """Raises `PolicyDenied`, `ApprovalNeeded`, `ApprovalRejected` and `ApprovalExpired`."""
+    async def check(self, attempt: Attempt, question: Question) -> Passed:
+        """Raises `PolicyDenied`, `ApprovalNeeded`, `ApprovalRejected` and `ApprovalExpired`.
+
+        What is simply allowed, or was decided by people, leaves no evaluation.
+        """
+        decided = await self._decided(question)
+        if decided.decision.effect is Effect.DENY or decided.is_pending:
+            await self._keep(attempt, question, decided, None)
+        return await self._passed(attempt, question, decided)
+
+    async def _decided(self, question: Question) -> _Decided:
         now = self._clock()
         facts = Facts.of(question.kind, {**question.values, **time_facts(now)})
         decision = await self._gate.check(question.tenant_id, facts)
         note = noted(decision, now)
+        if decision.approval is None:
+            return _Decided(facts, decision, note)
+        # Another rule is another question, so that what was approved by few is not taken for what needs many.
+        key = f"{question.subject.key}:{decision.rule or 'default'}"
+        policy = {"rule": decision.rule, "digest": decision.policy_digest}
+        subject = replace(question.subject, key=key, reason=decision.told, policy=policy)
+        approval = await self._approvals.request(
+            question.tenant_id, subject, decision.approval, requested_by=question.requested_by
+        )
+        return _Decided(facts, decision, {**note, "approval_id": approval.id}, approval)
+
+    async def _keep(
+        self, attempt: Attempt, question: Question, decided: _Decided, scores: Mapping[str, Any] | None
+    ) -> None:
+        await self._evaluations.keep(attempt, question.subject.ids, decided.facts, decided.note, scores)
+
+    async def _passed(self, attempt: Attempt, question: Question, decided: _Decided) -> Passed:
+        decision, note = decided.decision, decided.note
         match decision.effect:
             case Effect.ALLOW:
                 return Passed(note)
@@ -115,21 +165,13 @@ class PolicyEnforcer:
                 await self._record(question, decision)
                 raise PolicyDenied(f"denied by the policy: {decision.told}", policy=note)
             case Effect.REQUIRE_APPROVAL:
-                return await self._approved(question, decision, note)
-
-    async def _approved(self, question: Question, decision: Decision, note: Mapping[str, Any]) -> Passed:
-        if decision.approval is None:
+                approval = decided.approval
+        if approval is None:
             raise PolicyDenied("denied by the policy: it wants an approval and says not on which terms", policy=note)
-        # Another rule is another question, so that what was approved by few is not taken for what needs many.
-        key = f"{question.subject.key}:{decision.rule or 'default'}"
-        subject = replace(question.subject, key=key, reason=decision.told)
-        approval = await self._approvals.request(
-            question.tenant_id, subject, decision.approval, requested_by=question.requested_by
-        )
-        note = {**note, "approval_id": approval.id}
-        if approval.status is ApprovalStatus.PENDING:
+        if decided.is_pending:
             await self._record(question, decision)
             raise ApprovalNeeded(approval, note)
+        refer_to_approval(attempt, approval)
         check_approved(approval)
         return Passed(note, approval)
 

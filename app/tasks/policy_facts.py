@@ -11,7 +11,7 @@ from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.governance.approvals.models import ApprovalSubject, SubjectKind
 from app.governance.policy.facts import Facts, time_facts
 from app.governance.policy.models import FactKind
-from app.governance.policy.service import PastTask
+from app.governance.policy.service import PastWork
 from app.governance.scoring.scorer import Scorer
 from app.jobs.models import DRY_RUN, Job
 from app.tasks.clarification import clarified_text
@@ -80,17 +80,17 @@ class TaskHistory:
 
     async def __call__(
         self, tenant_id: str, *, since: datetime | None, until: datetime | None, limit: int
-    ) -> Sequence[PastTask]:
+    ) -> Sequence[PastWork]:
         bounds = {name: bound for name, bound in (("$gte", since), ("$lt", until)) if bound is not None}
         where = {DRY_RUN: None, "selected_agent": {"$ne": None}, **({"created_at": bounds} if bounds else {})}
         found = await self._tasks.of_tenant(tenant_id).find_many(where, limit=limit, sort=NEWEST_FIRST, fields=_FIELDS)
         return await asyncio.to_thread(lambda: [self._past(task) for task in found])
 
-    def _past(self, task: Document) -> PastTask:
+    def _past(self, task: Document) -> PastWork:
         agent = agent_of(task) or ""
         values = facts_of_task({**task, "cost": None}, agent=agent, attempt=1)
         # One whose agent has left is as if it had never been scored.
         with contextlib.suppress(AgentNotFound):
             values.update(self._scorer.score(work_of_task(task, agent)).as_facts())
         facts = Facts.of(FactKind.TASK, {**values, **time_facts(task["created_at"])})
-        return PastTask(task["_id"], task["created_at"], facts)
+        return PastWork(task["_id"], task["created_at"], facts, {"task_id": task["_id"]})

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.database.documents import Document
+from app.governance.legal_holds.schemas import read_note
 from app.jobs.history import read_history
-from app.jobs.models import Status
+from app.jobs.models import LEGAL_HOLD, Status
 from app.tasks.holds import find_hold
 from app.tasks.inputs import read_inputs
 from app.tasks.review import REVIEW, UNDER_REVIEW
@@ -16,7 +17,7 @@ SAME_NAME = (
     "session_id", "input_text", "selected_agent", "agent_type", "peer_routing_reason", "routing", "created_at",
     "queued_at", "started_at", "completed_at", "updated_at", "not_before", "deadline_at", "cancel_requested_at",
     "error", "agent_runs", "attempt", "max_attempts", "priority", "metadata",
-    "budget", "retry", "request_id", "trace_id", "policy", "scores",
+    "budget", "retry", "request_id", "trace_id", "policy", "scores", "rerun_of",
 )  # fmt: skip
 
 
@@ -31,6 +32,7 @@ def present_task(task: Document) -> TaskResponse:
         result=_present_result(task["result"]),
         result_under_review=_present_result(task.get(UNDER_REVIEW)),
         review=task.get(REVIEW),
+        legal_hold=read_note(task.get(LEGAL_HOLD)),
         **{name: task.get(name) for name in SAME_NAME},
     )
 

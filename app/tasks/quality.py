@@ -85,7 +85,7 @@ class QualityGate:
                 tools = run.recorded(run.meter.tools(chat, self._search), asked)
                 subject = subject_of(asked.text, output_as_json(output))
                 verdict = await self._evaluator.evaluate(wanted, subject, tools.chat)
-                run.finish(_as_output(verdict))
+                run.finish(verdict_as_output(verdict))
         except ExecutionError as error:
             if not wanted.only_observes:
                 raise
@@ -118,7 +118,8 @@ def _asked(task: Mapping[str, Any], wanted: EvaluationRequest) -> AgentRequest:
     return AgentRequest(task["_id"], task["session_id"], task["tenant_id"], clarified_text(task), inputs=inputs)
 
 
-def _as_output(verdict: Verdict) -> AgentOutput:
+def verdict_as_output(verdict: Verdict) -> AgentOutput:
+    """As it is noted and recorded."""
     grade = "passed" if verdict.passed else "failed"
     return AgentOutput(
         f"{grade}: {verdict.score:.2f}", json.dumps(verdict.as_json(), ensure_ascii=False), data=verdict.as_json()

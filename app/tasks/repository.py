@@ -4,13 +4,18 @@ import re
 from datetime import datetime
 from typing import Any
 
+from app.artifacts.evidence import DIGESTS, EVIDENCE
 from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.database.indexes import Index
+from app.governance.legal_holds import repository as legal_holds
 from app.http.pagination import MOST_COUNTED, Cursor, older_than
 from app.jobs import recovery, retention
 from app.jobs.models import DRY_RUN
 from app.metrics import rollups
+from app.replay.models import RECORDINGS
+from app.tasks.attempts import FIELDS as ATTEMPT_FIELDS
 from app.tasks.models import COLLECTION, TaskNotFound, TaskQuery, search_terms
+from app.tasks.review import UNDER_REVIEW
 
 INDEXES = (
     Index(COLLECTION, (("tenant_id", 1), ("created_at", -1), ("_id", -1))),
@@ -20,9 +25,11 @@ INDEXES = (
     Index(COLLECTION, (("tenant_id", 1), ("search_terms", 1), ("created_at", -1), ("_id", -1))),
     # Only dry runs expire by themselves.
     Index(COLLECTION, (("expires_at", 1),), {"expireAfterSeconds": 0, "sparse": True}),
+    Index(COLLECTION, ((DIGESTS, 1),), {"sparse": True}),
     *recovery.indexes(COLLECTION),
     *rollups.job_indexes(COLLECTION),
     *retention.indexes(COLLECTION),
+    *legal_holds.indexes(COLLECTION),
 )
 SUMMARY_FIELDS = (
     "agent_type",
@@ -33,6 +40,13 @@ SUMMARY_FIELDS = (
     "completed_at",
     "result.summary",
 )
+
+
+ARTIFACT_FIELDS = (
+    "tenant_id", "completed_at", "result.artifacts", f"{UNDER_REVIEW}.artifacts", EVIDENCE, RECORDINGS,
+)  # fmt: skip
+# Of those that may have one artifact; attempts whose result was not taken leave some behind.
+MOST_NAMING = 100
 
 
 class TaskRepository:
@@ -51,6 +65,18 @@ class TaskRepository:
     async def get_progress(self, tenant_id: str, task_id: str) -> Document:
         """Only what tells how far the task is: what waits for it looks often."""
         found = await self._documents.of_tenant(tenant_id).find_one({"_id": task_id}, fields=("status", "history"))
+        if found is None:
+            raise TaskNotFound(f"no task {task_id!r}", task_id=task_id)
+        return found
+
+    async def list_naming(self, tenant_id: str, sha256: str) -> list[Document]:
+        """Some for which the artifact store may hold this, with what they say of their artifacts."""
+        documents = self._documents.of_tenant(tenant_id)
+        return await documents.find_many({DIGESTS: sha256}, limit=MOST_NAMING, fields=ARTIFACT_FIELDS)
+
+    async def get_attempts(self, tenant_id: str, task_id: str) -> Document:
+        """Only what tells of its attempts."""
+        found = await self._documents.of_tenant(tenant_id).find_one({"_id": task_id}, fields=ATTEMPT_FIELDS)
         if found is None:
             raise TaskNotFound(f"no task {task_id!r}", task_id=task_id)
         return found

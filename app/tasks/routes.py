@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -27,6 +27,7 @@ from app.sessions.routes import SessionId as SessionPath
 from app.sessions.routes import Sessions
 from app.tasks.api import TaskApi
 from app.tasks.budget import raised_budget
+from app.tasks.input_artifacts import NamedArtifacts
 from app.tasks.models import Budget, Caller, Submission, TaskQuery
 from app.tasks.presentation import present_accepted, present_summary, present_task
 from app.tasks.retry_policy import read_wish
@@ -57,7 +58,7 @@ async def _api(request: Request) -> TaskApi:
 Api = Annotated[TaskApi, Depends(_api)]
 
 
-@router.post("/agent/execute", status_code=202, responses=writing())
+@router.post("/agent/execute", status_code=202, responses=writing(404))
 async def execute(
     body: ExecuteRequest,
     request: Request,
@@ -66,11 +67,13 @@ async def execute(
     principal: CurrentPrincipal,
     wait: PreferredWait,
     idempotency_key: IdempotencyKey,
+    artifacts: NamedArtifacts,
 ) -> AcceptedResponse:
     """Accept a task in natural language: it is stored, routed to an agent and carried out in the background."""
     api.check_length(body.task)
     caller = Caller(principal.tenant_id, principal.key_id, request.state.request_id, request.state.trace_id)
-    accepted = await api.tasks.submit(_submission(body), caller, idempotency_key=idempotency_key)
+    inputs = await artifacts.read_into(principal.tenant_id, body.input)
+    accepted = await api.tasks.submit(_submission(body, inputs), caller, idempotency_key=idempotency_key)
     task = accepted.task
     if wait:
         task = await api.tasks.wait_for_end(task, wait)
@@ -130,10 +133,12 @@ async def cancel_task(task_id: TaskId, api: Api, principal: CurrentPrincipal, re
 
 @router.post("/tasks/{task_id}/retry", status_code=202, responses=writing(404, 409))
 async def retry_task(
-    task_id: TaskId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey
+    task_id: TaskId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey, record: Record
 ) -> TaskResponse:
     """Queue a failed or cancelled task again as a new series of attempts; its history is kept."""
-    return present_task(await api.tasks.retry(principal.tenant_id, task_id, idempotency_key=idempotency_key))
+    task = await api.tasks.retry(principal.tenant_id, task_id, idempotency_key=idempotency_key)
+    await record.if_others("task.retried", {"task_id": task_id}, owner=task["created_by"])
+    return present_task(task)
 
 
 @router.post("/tasks/{task_id}/budget", status_code=202, responses=writing(404, 409))
@@ -214,7 +219,7 @@ async def stream_task_events(
         yield event
 
 
-def _submission(body: ExecuteRequest) -> Submission:
+def _submission(body: ExecuteRequest, inputs: dict[str, Any]) -> Submission:
     return Submission(
         text=body.task,
         session_id=body.session_id,
@@ -222,7 +227,7 @@ def _submission(body: ExecuteRequest) -> Submission:
         priority=body.priority,
         deadline=timedelta(seconds=body.deadline_seconds) if body.deadline_seconds else None,
         metadata=body.metadata,
-        inputs=body.input,
+        inputs=inputs,
         budget=Budget(**body.budget.model_dump()) if body.budget else None,
         retry=read_wish(body.retry.model_dump()) if body.retry else None,
         clarify=body.clarify,

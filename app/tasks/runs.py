@@ -9,11 +9,11 @@ from typing import Any
 
 from app.agents.base import AgentOutput, AgentRequest, AgentTools
 from app.agents.metering import Meter, ModelUse
-from app.clock import Clock
+from app.clock import Clock, to_iso
 from app.errors import CircuitOpen, NotAsked, OrchestratorError
 from app.events.publishing import LiveAttempt, LiveRun
-from app.governance.evaluation.models import EVALUATOR_ROLE
 from app.ids import new_id
+from app.jobs.models import Job
 from app.jobs.runner import Attempt
 from app.jobs.transitions import Evidence
 from app.llm.errors import AgentOutputInvalid
@@ -21,6 +21,7 @@ from app.metrics.usage import NOTE, note_of
 from app.replay.models import RecordedError, RecordedRun, Recording
 from app.replay.tape import Tape, recorded_run
 from app.tasks.models import ROUTER, agent_of
+from app.version import VERSION
 
 LONGEST_TEXT, SHORT_TEXT = 64 * 1024, 1024
 # Bytes of the texts of all of a task's runs: its input and its result have to fit beside them into one document. Once
@@ -57,6 +58,42 @@ class Run:
             self.tape.end(output)
 
 
+NewTape = Callable[[], Tape | None]
+
+
+class RunTapes:
+    """The tapes of one attempt's runs, and what is on those of the runs that have ended."""
+
+    def __init__(self, job: Job, new_tape: NewTape) -> None:
+        """``new_tape`` has none when nothing is recorded."""
+        self.new_tape = new_tape
+        self._job = job
+        self._recorded: list[RecordedRun] = []
+
+    def note(self, run: Run, duration_ms: float, error: Mapping[str, str] | None) -> None:
+        """The run has ended; one that never came to its agent leaves nothing."""
+        if run.tape is None or run.tape.request is None:
+            return
+        known = recorded_run(
+            run.tape,
+            run_id=run.run_id,
+            agent_name=run.agent_name,
+            agent_role=run.agent_role,
+            error=RecordedError.model_validate(error) if error else None,
+            usd=run.meter.usd,
+            tokens=run.meter.usage.total,
+            started_at=to_iso(run.started_at),
+            duration_ms=duration_ms,
+            prompts=dict(run.meter.prompts),
+        )
+        self._recorded.append(known)
+
+    @property
+    def recording(self) -> Recording:
+        runs = tuple(self._recorded)
+        return Recording(task_id=self._job.id, attempt=self._job.attempt, runs=runs, made_by=VERSION)
+
+
 class RunRecorder:
     """Notes every run of one attempt as evidence, and adds up what it cost, also when it fails or is stopped."""
 
@@ -67,13 +104,12 @@ class RunRecorder:
         *,
         clock: Clock,
         new_meter: Callable[[], Meter] = Meter,
-        new_tape: Callable[[], Tape | None] = lambda: None,
+        new_tape: NewTape = lambda: None,
     ) -> None:
+        self.tapes = RunTapes(attempt.job, new_tape)
         self._attempt = attempt
         self._live = live
         self._new_meter = new_meter
-        self._new_tape = new_tape
-        self._recorded: list[RecordedRun] = []
         self._clock = clock
         self._task = attempt.job.document
         self._cost: Mapping[str, Any] = self._task["cost"] or {}
@@ -83,7 +119,7 @@ class RunRecorder:
     def run(self, agent_name: str, agent_role: str) -> Iterator[Run]:
         run_id = new_id()
         live = self._live.begin_run(run_id, agent_name, agent_role)
-        tape = self._tape_of(agent_role)
+        tape = self.tapes.new_tape()
         run = Run(agent_name, agent_role, self._new_meter(), self._clock(), run_id, live, tape=tape)
         try:
             yield run
@@ -114,7 +150,7 @@ class RunRecorder:
         finished_at = self._clock()
         self._cost = add_cost(self._cost, run.meter)
         duration_ms = round((finished_at - run.started_at).total_seconds() * 1000, 1)
-        self._record(run, duration_ms, error)
+        self.tapes.note(run, duration_ms, error)
         evidence, doer = self._attempt.evidence, self._attempt.evidence.label or agent_of(self._task) or ROUTER
         evidence.fields[COST] = self._cost
         evidence.noted[NOTE] = note_of(self._cost, doer)
@@ -147,33 +183,6 @@ class RunRecorder:
         kept = text[: LONGEST_TEXT if self._room > 0 else SHORT_TEXT]
         self._room -= _size(kept)
         return kept
-
-    def _tape_of(self, agent_role: str) -> Tape | None:
-        tape = self._new_tape()
-        if tape is not None:
-            # A replay evaluates again, whether the checks asked anybody or not.
-            tape.is_wanted = agent_role == EVALUATOR_ROLE
-        return tape
-
-    def _record(self, run: Run, duration_ms: float, error: Mapping[str, str] | None) -> None:
-        if run.tape is None or not run.tape.is_kept:
-            return
-        known = recorded_run(
-            run.tape,
-            run_id=run.run_id,
-            agent_name=run.agent_name,
-            agent_role=run.agent_role,
-            error=RecordedError.model_validate(error) if error else None,
-            usd=run.meter.usd,
-            tokens=run.meter.usage.total,
-            duration_ms=duration_ms,
-        )
-        self._recorded.append(known)
-
-    @property
-    def recording(self) -> Recording:
-        """What the runs that have ended exchanged with models and tools."""
-        return Recording(task_id=self._task["_id"], attempt=self._attempt.job.attempt, runs=tuple(self._recorded))
 
 
 def counted_fields(fence: int, number: int) -> dict[str, Any]:

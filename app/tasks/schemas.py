@@ -8,6 +8,8 @@ from unicodedata import category
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.agents.routing import RoutingRule
+from app.artifacts.models import ArtifactKind, FoundArtifact
+from app.governance.legal_holds.schemas import LegalHoldNote
 from app.governance.scoring.schemas import WorkScores
 from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
@@ -139,7 +141,8 @@ class ExecuteRequest(BaseModel):
     input: TaskInput = Field(
         default_factory=dict,
         description="Typed input of the agent, as its input schema says: for instance a text and what to do with it, "
-        "or a table. Without `agent`, input that only one agent takes decides the routing.",
+        "or a table. Without `agent`, input that only one agent takes decides the routing. A member "
+        '`{"artifact": "<sha256>"}` is the text of that artifact.',
     )
     budget: BudgetRequest | None = Field(None, description="Limits of what the task may consume.")
     retry: RetryRequest | None = Field(None, description="The task's own retry policy, as far as it is given.")
@@ -198,6 +201,12 @@ class Artifact(BaseModel):
     media_type: str = Field(examples=["image/svg+xml"])
     sha256: str
     size: int = Field(description="Bytes.")
+    kind: ArtifactKind = Field(ArtifactKind.OUTPUT, description="What was made, or evidence of what was done.")
+    attempt: int | None = Field(None, description="Of evidence: the attempt that it is of.")
+
+    @classmethod
+    def of(cls, found: FoundArtifact) -> Self:
+        return cls.model_validate(found, from_attributes=True)
 
 
 class TaskResult(BaseModel):
@@ -325,7 +334,9 @@ class TaskResponse(BaseModel):
     scores: WorkScores | None = Field(
         None, description="Made before the agent began; null where no policy asked for it."
     )
+    legal_hold: LegalHoldNote | None = Field(None, description="While there is one, nothing of the task is deleted.")
     retry: RetryPolicyInForce | None
+    rerun_of: str | None = Field(None, description="The task that this one does anew.")
     request_id: str | None
     trace_id: str | None
     api_version: Literal["v1"] = "v1"

@@ -17,6 +17,7 @@ from app.http.pagination import Page, PageParams
 from app.ids import is_id, new_id
 from app.jobs.doorbell import Bell
 from app.jobs.history import read_history
+from app.jobs.lanes import Stage
 from app.jobs.models import Job, Reason, Status
 from app.jobs.store import JobFinished, JobNotFinished, JobNotSuspended, JobStore
 from app.sessions.messages import MessageLog, user_message
@@ -36,6 +37,7 @@ from app.tasks.models import (
     new_task,
 )
 from app.tasks.repository import TaskRepository
+from app.tasks.rerun import submission_of
 from app.tasks.retry_policy import RetryPolicies
 from app.tasks.waiting import TaskWatch, is_final
 
@@ -66,9 +68,10 @@ class TaskService:
         admission: Admission,
         clock: Clock,
         retries: RetryPolicies,
+        is_governed: Callable[[str], Awaitable[bool]],
         evaluators: Sequence[str] = (),
     ) -> None:
-        """``evaluators`` are the names of those that packages bring."""
+        """``evaluators`` are the names of those that packages bring; ``is_governed`` tells of a tenant's policy."""
         self._store = store
         self._repository = repository
         self._watch = watch
@@ -80,6 +83,7 @@ class TaskService:
         self._admission = admission
         self._clock = clock
         self._retries = retries
+        self._is_governed = is_governed
         self._evaluators = evaluators
 
     async def submit(self, submission: Submission, caller: Caller, *, idempotency_key: str | None = None) -> Accepted:
@@ -91,7 +95,7 @@ class TaskService:
         reserved = await self._idempotency.reserve(
             idempotency_key,
             tenant_id=caller.tenant_id,
-            route=DRY_RUN_ROUTE if submission.dry_run else EXECUTE_ROUTE,
+            route=_route_of(submission),
             body=submission.as_json(),
             work_id=task_id,
         )
@@ -99,6 +103,11 @@ class TaskService:
             return Accepted(earlier, replayed=True)
         # Ours, or reserved by a request that died before it stored the task: either way it is stored now.
         return await self._enqueue_reserved(submission, caller, reserved)
+
+    async def rerun(self, caller: Caller, task_id: str, *, idempotency_key: str | None = None) -> Accepted:
+        """Submit what this task was given as another one. Raises `TaskNotFound` and `TaskNotRerunnable`."""
+        task = await self.get(caller.tenant_id, task_id)
+        return await self.submit(submission_of(task), caller, idempotency_key=idempotency_key)
 
     async def get(self, tenant_id: str, task_id: str, *, wait: timedelta | None = None) -> Document:
         """The task, at once or after its next status change."""
@@ -119,6 +128,11 @@ class TaskService:
 
     async def get_progress(self, tenant_id: str, task_id: str) -> Document:
         return await self._repository.get_progress(tenant_id, task_id)
+
+    async def get_attempts(self, tenant_id: str, task_id: str) -> Document:
+        """What of the task tells of its attempts."""
+        _check_id(task_id)
+        return await self._repository.get_attempts(tenant_id, task_id)
 
     async def list_page(self, tenant_id: str, query: TaskQuery, params: PageParams) -> Page[Document]:
         found, total = await asyncio.gather(
@@ -254,6 +268,7 @@ class TaskService:
                 session_id=submission.session_id or new_id(),
                 policy=self._retries.resolve(submission.retry, submission.agent),
                 deadline_at=deadline_at,
+                stage=await self._first_stage(submission, caller),
             )
         )
         if not submission.dry_run:
@@ -261,10 +276,21 @@ class TaskService:
         self._announce(job)
         return dict(job.document)
 
+    async def _first_stage(self, submission: Submission, caller: Caller) -> Stage | None:
+        # What is denied, or has to be approved, should be known before the work that was there earlier is done.
+        is_governed = not submission.dry_run and await self._is_governed(caller.tenant_id)
+        return Stage.EVALUATION if is_governed else None
+
     def _announce(self, job: Job) -> None:
         if job.status is Status.QUEUED:
-            self._bell.ring(job.id)
+            self._bell.ring(job.id, job.stage)
         self._signals.notify(job.id)
+
+
+def _route_of(submission: Submission) -> str:
+    if submission.rerun_of is not None:
+        return f"POST /v1/tasks/{submission.rerun_of}/rerun"
+    return DRY_RUN_ROUTE if submission.dry_run else EXECUTE_ROUTE
 
 
 def was_begun_by(task: Document, request: str) -> bool:

@@ -1,7 +1,5 @@
 """Every call of a tool is asked about before it is made."""
 
-import asyncio
-import hashlib
 import json
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
@@ -13,7 +11,7 @@ from app.governance.policy.models import FactKind, PolicyDenied
 from app.jobs.runner import Attempt
 from app.tasks.models import POLICY
 from app.tasks.policy import ApprovalNeeded, PolicyEnforcer, Question, series_of
-from app.tasks.policy_facts import spend_facts
+from app.tasks.tool_calls import Call, Waiting
 
 T = TypeVar("T")
 # Of one attempt; what is refused more often adds nothing.
@@ -33,7 +31,7 @@ class ToolPolicy:
         self._enforcer = enforcer
         self._attempt = attempt
         self._agent_name = agent_name
-        self._needed: ApprovalNeeded | None = None
+        self._waiting = Waiting()
 
     async def check(
         self, tool: ToolDescription, arguments: Mapping[str, Any], *, is_fixed: bool = False
@@ -42,14 +40,13 @@ class ToolPolicy:
 
         Raises what `PolicyEnforcer.check` does.
         """
-        if self._needed is not None:
-            raise self._needed
+        self._waiting.check()
         if not await self._enforcer.is_asked(self._attempt.job.tenant_id):
             return arguments
         try:
-            passed = await self._enforcer.check(self._question(tool, arguments, is_fixed=is_fixed))
+            passed = await self._enforcer.check(self._attempt, self._question(tool, arguments, is_fixed=is_fixed))
         except ApprovalNeeded as needed:
-            self._needed = needed
+            self._waiting.note(needed)
             raise
         except PolicyDenied as refused:
             self._note(tool.name, refused)
@@ -58,46 +55,27 @@ class ToolPolicy:
 
     async def watch(self, work: Awaitable[T]) -> T:
         """The result of the agent's work. Raises `ApprovalNeeded` when one of its calls waits for people."""
-        try:
-            result = await work
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            if self._needed is not None:
-                raise self._needed from None
-            raise
-        if self._needed is not None:
-            raise self._needed
-        return result
+        return await self._waiting.watch(work)
 
     def _question(self, tool: ToolDescription, arguments: Mapping[str, Any], *, is_fixed: bool) -> Question:
         job = self._attempt.job
         document = job.document
-        text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        # A model may have made half a character up.
-        data = text.encode(errors="surrogatepass")
+        call = Call.of(tool, arguments)
         execution_id = document.get("execution_id")
         costs = [one["cost"] for one in document["attempts"]] if execution_id else [document["cost"] or {}]
         caller = document.get("created_by") or ""
         values = {
-            "agent.name": self._agent_name,
-            "tool.name": tool.name,
-            "tool.side_effect": tool.side_effect.value,
-            "tool.arguments": dict(arguments),
-            "tool.argument_bytes": len(data),
-            "tool.used_by": "step" if execution_id else "task",
+            **call.facts(agent=self._agent_name, used_by="step" if execution_id else "task", costs=costs),
             "tenant.id": job.tenant_id,
             "caller.key_id": caller,
-            **spend_facts(costs),
         }
-        digest = hashlib.sha256(data).hexdigest()
         subject = ApprovalSubject(
             SubjectKind.TOOL,
-            f"{job.id}:{series_of(document)}:{self._agent_name}:{tool.name}:{digest}",
+            f"{job.id}:{series_of(document)}:{self._agent_name}:{tool.name}:{call.sha256}",
             f"{self._agent_name} calls {tool.name}",
             _ids(job.id, document),
-            input=text,
-            input_schema={"const": json.loads(text)} if is_fixed else {"type": "object"},
+            input=call.text,
+            input_schema={"const": json.loads(call.text)} if is_fixed else {"type": "object"},
         )
         return Question(FactKind.TOOL, job.tenant_id, values, subject, caller)
 

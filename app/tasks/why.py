@@ -20,10 +20,12 @@ MOST_AHEAD = 1000
 class Facts:
     """What the explanation is made from. ``ahead`` are tasks of the same tenant, counted up to `MOST_AHEAD`.
 
-    ``circuit`` is the one that refused the task's last attempt, None when it has closed since.
+    The workers are those that serve the ``queue`` of the task's messages. ``circuit`` is the one that refused the
+    task's last attempt, None when it has closed since.
     """
 
     now: datetime
+    queue: str
     live_workers: int
     free_slots: int
     ahead: int
@@ -67,6 +69,7 @@ def _explain_queued(task: Document, facts: Facts) -> Why:
         "position": facts.ahead + 1,
         "live_workers": facts.live_workers,
         "free_slots": facts.free_slots,
+        "queue": facts.queue,
         "queue_length": facts.queue_length,
         "dispatches": task["dispatches"],
         "dispatched_at": task["dispatched_at"],
@@ -74,7 +77,8 @@ def _explain_queued(task: Document, facts: Facts) -> Why:
     later = " or later" if facts.ahead >= MOST_AHEAD else ""
     place = f"The task is number {facts.ahead + 1}{later} of its tenant's waiting tasks"
     if facts.live_workers == 0:
-        return Why("worker", f"{place}, and no worker is alive: start one with `orchestrate worker`.", known)
+        nobody = f"no worker that serves `{facts.queue}` is alive: start one with `orchestrate worker`"
+        return Why("worker", f"{place}, and {nobody}.", known)
     if facts.free_slots == 0:
         return Why("slot", f"{place}; all slots of the {_count(facts.live_workers, 'worker')} are taken.", known)
     alive = f"{_count(facts.live_workers, 'worker')} alive with {_count(facts.free_slots, 'free slot')}"

@@ -30,7 +30,10 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/v1/policies/dry-run"): {"policy": "version: 1"},
     ("POST", "/v1/policies/validate"): {"version": 1},
     ("PUT", "/v1/budgets/{scope}/{owner}"): {"day": {"tokens": 1000}},
+    ("PUT", "/v1/artifacts/{sha256}/legal-hold"): {"reason": "a case"},
+    ("PUT", "/v1/executions/{execution_id}/legal-hold"): {"reason": "a case"},
     ("PUT", "/v1/policies/current"): {"version": 1},
+    ("PUT", "/v1/tasks/{task_id}/legal-hold"): {"reason": "a case"},
 }
 
 QUERIES: Mapping[tuple[str, str], str] = {("POST", "/v1/executions/{execution_id}/fork"): "?from=say"}

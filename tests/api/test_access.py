@@ -19,6 +19,8 @@ RED, BLUE, WATCHER, BOSS, RIVAL = (
 )
 # What is not found where it is not a task.
 CODES = {
+    "task_id": "TASK_NOT_FOUND",
+    "sha256": "ARTIFACT_NOT_FOUND",
     "session_id": "SESSION_NOT_FOUND",
     "owner": "BUDGET_NOT_FOUND",
     "workflow": "WORKFLOW_NOT_FOUND",
@@ -28,6 +30,8 @@ CODES = {
 }
 # Agents are nobody's: every tenant sees those of the deployment. A link's token says itself whose it is.
 OF_NO_TENANT = frozenset({"agent_name", "token"})
+# Who sends an artifact makes one of its own, whoever else has the same.
+MAKING = ("PUT", "/v1/artifacts/{sha256}")
 STEERING = ("cancel", "pause", "resume", "retry", "fork", "signal")
 # Whoever takes one of these away breaks a client.
 CONTRACT = frozenset(
@@ -43,6 +47,12 @@ CONTRACT = frozenset(
         ("GET", "/v1/tasks/{task_id}/artifacts"),
         ("GET", "/v1/tasks/{task_id}/artifacts/{sha256}"),
         ("GET", "/v1/tasks/{task_id}/artifacts/{sha256}/link"),
+        ("GET", "/v1/artifacts"),
+        ("PUT", "/v1/artifacts/{sha256}"),
+        ("GET", "/v1/artifacts/{sha256}"),
+        ("GET", "/v1/artifacts/{sha256}/info"),
+        ("GET", "/v1/artifacts/{sha256}/link"),
+        ("DELETE", "/v1/artifacts/{sha256}"),
         ("POST", "/v1/evaluations"),
         ("GET", "/v1/tasks/{task_id}/effects"),
         ("POST", "/v1/tasks/{task_id}/effects/{key}/resolve"),
@@ -140,6 +150,8 @@ async def test_the_walk_covers_the_routes_of_workflows(locked: Api) -> None:
         ("GET", "/v1/executions/{execution_id}/status"),
         ("GET", "/v1/executions/{execution_id}/steps"),
         ("GET", "/v1/executions/{execution_id}/steps/{path}"),
+        ("GET", "/v1/executions/{execution_id}/steps/{path}/recordings"),
+        ("GET", "/v1/executions/{execution_id}/steps/{path}/recordings/{sha256}"),
         ("POST", "/v1/executions/{execution_id}/steps/{path}/approve"),
         ("POST", "/v1/executions/{execution_id}/steps/{path}/reject"),
         ("GET", "/v1/executions/{execution_id}/logs"),
@@ -173,6 +185,8 @@ async def test_every_route_that_takes_an_id_hides_another_tenants_object(locked:
     walked = [call for call in calls_of(locked.app) if call.parameters and not OF_NO_TENANT & set(call.parameters)]
 
     for call in walked:
+        if (call.method, call.template) == MAKING:
+            continue
         response = await send(locked, call, call.path(values), RIVAL)
         code = next((CODES[name] for name in call.parameters if name in CODES), "TASK_NOT_FOUND")
         body = problem_of(response, 404, code)

@@ -1,105 +1,43 @@
 """Approvals over HTTP: the inbox, decisions of several keys and processes, and the work that waits for them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
+from app.artifacts.places import Part, place_of_subject
 from app.bootstrap.approvals import build_approvals
-from app.bootstrap.execution import build_execution
 from app.governance.approvals import repository, transitions
 from app.governance.approvals.models import Answer, ApprovalDecided, ApprovalSubject, SubjectKind
 from app.governance.approvals.terms import ApprovalTerms
 from app.governance.approvals.transitions import Vote
-from app.identity.keys import KeyRing
-from app.identity.principals import Principal
 from app.tasks.approval import held_for_approval
+from tests.api.approving import (
+    ANN,
+    BOB,
+    BOSS,
+    DAN,
+    EVE,
+    PUBLISH,
+    WATCHER,
+    asked,
+    decide,
+    inbox,
+    key_id,
+    principal_of,
+    shown,
+    started,
+)  # fmt: skip
 from tests.api.conftest import StartApi
 from tests.api.hands import Hands
-from tests.api.harness import Api, Json, another_process, problem_of, running_api
-
-KEYS = (
-    "key-of-dan:red:member,key-of-ann:red:member,key-of-bob:red:member,key-of-boss:red:admin,key-to-watch:red:viewer,"
-    "key-of-eve:blue:admin"
-)
-DAN, ANN, BOB, BOSS, WATCHER, EVE = ({"X-API-Key": entry.split(":")[0]} for entry in KEYS.split(","))
-PUBLISH = """
-version: 1
-name: publish
-inputs: {title: {type: string}}
-steps:
-  check:
-    approval:
-      message: "Publish ${{ inputs.title }}?"
-      quorum: 1
-      form: {reason: {type: string, default: none}}
-  done: {needs: [check], transform: {said: "${{ steps.check.output.form.reason }}"}}
-outputs: {said: "${{ steps.done.output.said }}", by: "${{ steps.check.output.by }}"}
-"""
+from tests.api.harness import Json, another_process, problem_of
 
 
 @pytest.fixture
 async def hands(start_api: StartApi) -> AsyncIterator[Hands]:
-    """With keys of two tenants; Dan starts what others approve."""
-    async with start_api(
-        api_keys=KEYS, openai_api_key="unused", openai_base_url="http://127.0.0.1:9/v1", web_search_provider="none"
-    ) as api:
-        worker = await build_execution(api.settings)
-        api.client.headers.update(DAN)
-        hands = Hands(api, [worker], tenant_id="red")
+    async for hands in started(start_api):
         yield hands
-        await hands.rest()
-        await worker.close()
-
-
-def key_id(api: Api, headers: dict[str, str]) -> str:
-    return principal_of(api, headers).key_id
-
-
-def principal_of(api: Api, headers: dict[str, str]) -> Principal:
-    return KeyRing(api.settings.api_keys, default_tenant="red").authenticate(headers["X-API-Key"])
-
-
-async def asked(hands: Hands, text: str = PUBLISH) -> tuple[str, Json]:
-    """An execution that waits for an approval, and that approval as Ann sees it."""
-    answer = await hands.api.client.post(
-        "/v1/workflows", content=text.encode(), headers={"Content-Type": "application/yaml"}
-    )
-    name = answer.json()["name"]
-    begun = await hands.api.post(f"/v1/workflows/{name}/execute", {"input_data": {"title": "<b>News</b>"}})
-    execution_id = str(begun.json()["execution_id"])
-    await hands.go_on(execution_id)
-    return execution_id, (await hands.api.get("/v1/approvals", headers=ANN)).json()["items"][0]
-
-
-async def inbox(api: Api, headers: dict[str, str], **params: str) -> list[Json]:
-    answer = await api.get("/v1/approvals", params={"mine": "true", **params}, headers=headers)
-    assert answer.status_code == 200, answer.text
-    items: list[Json] = answer.json()["items"]
-    return items
-
-
-async def decide(
-    api: Api,
-    approval: Json,
-    headers: dict[str, str],
-    decision: str = "approve",
-    *,
-    version: int | None = None,
-    **body: object,
-) -> httpx.Response:
-    etag = f'"{version or approval["version"]}"'
-    path = f"/v1/approvals/{approval['approval_id']}/decisions"
-    return await api.post(path, {"decision": decision, **body}, headers={**headers, "If-Match": etag})
-
-
-async def shown(api: Api, approval: Json, headers: dict[str, str] = ANN) -> Json:
-    answer = await api.get(f"/v1/approvals/{approval['approval_id']}", headers=headers)
-    assert answer.status_code == 200, answer.text
-    found: Json = answer.json()
-    assert answer.headers["etag"] == f'"{found["version"]}"'
-    return found
 
 
 async def test_a_step_is_in_the_inboxes_of_those_who_may_decide_it(hands: Hands) -> None:
@@ -157,7 +95,11 @@ async def test_of_two_processes_that_decide_at_the_same_time_one_wins(hands: Han
     won = [one for one in answers if not isinstance(one, BaseException)]
     assert len(won) == 1
     assert all(isinstance(one, ApprovalDecided) for one in answers if one is not won[0])
-    assert len((await shown(hands.api, approval))["decisions"]) == 1
+    now = await shown(hands.api, approval)
+    assert len(now["decisions"]) == 1
+    place = place_of_subject("red", approval["subject"]["ids"], Part.APPROVALS)
+    record = json.loads(await hands.api.core.artifacts.get(place, now["evidence_sha256"]))
+    assert [one["by"] for one in record["decisions"]] == [won[0].decisions[0]["by"]]
 
 
 async def test_who_saw_another_version_or_says_none_decides_nothing(hands: Hands) -> None:
@@ -308,80 +250,18 @@ async def test_pages_of_the_inbox_follow_each_other(hands: Hands) -> None:
     assert len({one["approval_id"] for one in (*first["items"], *rest["items"])}) == 3
 
 
-async def link_of(api: Api, approval: Json, headers: dict[str, str], **body: object) -> httpx.Response:
-    return await api.post(
-        f"/v1/approvals/{approval['approval_id']}/links", {"decision": "approve", **body}, headers=headers
-    )
+async def test_the_list_is_narrowed_to_one_execution_and_whoever_may_only_read_has_an_empty_inbox(hands: Hands) -> None:
+    first, approval = await asked(hands, PUBLISH.replace("quorum: 1", f"approvers: [{key_id(hands.api, ANN)}]"))
+    second, _ = await asked(hands)
 
+    of_first = (await hands.api.get("/v1/approvals", params={"execution_id": first})).json()["items"]
+    of_task = (await hands.api.get("/v1/approvals", params={"task_id": first})).json()["items"]
+    before = [len(await inbox(hands.api, key, execution_id=first)) for key in (ANN, BOB, WATCHER)]
+    given = f"/v1/approvals/{approval['approval_id']}/delegate"
+    await hands.api.post(given, {"to": key_id(hands.api, BOB)}, headers={**ANN, "If-Match": "*"})
+    after = [len(await inbox(hands.api, key, execution_id=first)) for key in (ANN, BOB, WATCHER)]
 
-async def test_a_link_shows_first_and_decides_when_confirmed_and_only_once(hands: Hands) -> None:
-    execution_id, approval = await asked(hands)
-    issued = await link_of(hands.api, approval, BOSS, approver=key_id(hands.api, ANN))
-    path = issued.json()["path"]
-    del hands.api.client.headers["X-API-Key"]
-
-    opened = [await hands.api.get(path) for _ in range(2)]
-    before = await shown(hands.api, approval)
-    confirmed = await hands.api.post(path)
-    replayed, seen = await hands.api.post(path), await hands.api.get(path)
-
-    assert all(page.status_code == 200 and '<form method="post">' in page.text for page in opened)
-    assert "&lt;b&gt;News" in opened[0].text
-    assert "<b>" not in opened[0].text
-    assert "script" not in opened[0].headers["content-security-policy"]
-    assert opened[0].headers["cache-control"] == "no-store"
-    assert before["status"] == "pending"
-    assert (confirmed.status_code, replayed.status_code, seen.status_code) == (200, 409, 200)
-    assert "<form" not in seen.text
-    (decision,) = (await shown(hands.api, approval))["decisions"]
-    assert (decision["by"], decision["via"]) == (key_id(hands.api, ANN), key_id(hands.api, BOSS))
-    assert (await hands.go_on(execution_id)).status == "completed"
-
-
-async def test_a_link_outlives_a_restart_of_the_api(hands: Hands) -> None:
-    _, approval = await asked(hands)
-    path = (await link_of(hands.api, approval, ANN, decision="reject")).json()["path"]
-
-    async with running_api(hands.api.settings) as restarted:
-        confirmed = await restarted.post(path)
-
-    assert "rejected now" in confirmed.text
-    assert (await shown(hands.api, approval))["status"] == "rejected"
-
-
-async def test_forged_and_foreign_links_open_nothing(hands: Hands) -> None:
-    _, approval = await asked(hands)
-    token = (await link_of(hands.api, approval, ANN)).json()["token"]
-    event_token = (await hands.api.post(f"/v1/tasks/{await hands.api.submit()}/events/token")).json()["token"]
-    head, _, signature = token.rpartition(".")
-
-    for forged in (head, f"{head}.{signature[::-1]}", f"x{token}", token + "x" * 2000, event_token, "%00"):
-        for method in ("GET", "POST"):
-            # A valid key beside a forged link does not open it.
-            answer = await hands.api.client.request(method, f"/v1/approvals/links/{forged}", headers=ANN)
-            assert answer.status_code in {401, 404}, forged
-    async with running_api(
-        hands.api.settings.model_copy(update={"api_keys": hands.api.settings.api_keys[2:]})
-    ) as other:
-        assert (await other.post(f"/v1/approvals/links/{token}")).status_code == 401
-
-    assert (await shown(hands.api, approval))["version"] == 1
-
-
-async def test_links_are_made_by_their_approver_or_an_admin_who_did_not_ask(hands: Hands) -> None:
-    _, approval = await asked(hands, PUBLISH.replace("quorum: 1", f"approvers: [{key_id(hands.api, ANN)}]"))
-    bob = key_id(hands.api, BOB)
-
-    problem_of(await link_of(hands.api, approval, ANN, approver=bob), 403, "FORBIDDEN")
-    problem_of(await link_of(hands.api, approval, DAN), 403, "FORBIDDEN")
-    problem_of(await link_of(hands.api, approval, BOSS, approver=bob), 403, "FORBIDDEN")
-    problem_of(await link_of(hands.api, approval, BOSS, approver=key_id(hands.api, EVE)), 422, "VALIDATION_ERROR")
-    problem_of(await link_of(hands.api, approval, EVE), 404, "APPROVAL_NOT_FOUND")
-    assert (await link_of(hands.api, approval, ANN)).status_code == 201
-
-
-async def test_a_link_to_approve_what_asks_for_a_form_is_not_made(hands: Hands) -> None:
-    _, approval = await asked(hands, PUBLISH.replace("default: none", "min_length: 1"))
-
-    problem_of(await link_of(hands.api, approval, ANN), 422, "VALIDATION_ERROR")
-    assert (await link_of(hands.api, approval, ANN, decision="reject")).status_code == 201
+    assert [one["subject"]["ids"]["execution_id"] for one in of_first] == [first]
+    assert of_task == []
+    assert (before, after) == ([1, 0, 0], [0, 1, 0])
+    assert [len(await inbox(hands.api, key, execution_id=second)) for key in (ANN, WATCHER)] == [1, 0]

@@ -37,11 +37,11 @@ async def locked(start_api: StartApi) -> AsyncIterator[Api]:
 
 
 async def entries(api: Api, *, headers: Any = BOSS, **query: Any) -> list[Json]:
-    """The acts that are asked for, oldest first; without a filter those of keys are left out."""
+    """The acts that are asked for, oldest first; without a filter not those of keys and what they may not do."""
     answer = await api.get("/v1/audit", headers=headers, params={"page_size": 100, **query})
     assert answer.status_code == 200, answer.text
     conforms(AuditListResponse, answer.json())
-    found = [one for one in answer.json()["items"] if query or not one["kind"].startswith("key.")]
+    found = [one for one in answer.json()["items"] if query or not one["kind"].startswith(("key.", "access."))]
     return found[::-1]
 
 
@@ -101,6 +101,27 @@ async def test_a_cancel_by_another_key_is_recorded_and_that_of_ones_own_task_is_
     assert only["detail"]["owner"] != only["actor"]
 
 
+async def test_what_is_done_to_the_work_of_others_is_recorded(locked: Api) -> None:
+    failed_task = await locked.submit(headers=RED)
+    await locked.hand().fail(failed_task, error_type="LLM_ERROR")
+    await locked.post("/v1/workflows", A_WORKFLOW, headers=RED)
+    begun = await locked.post(f"/v1/workflows/{A_WORKFLOW['name']}/execute", {}, headers=RED)
+    execution_id = begun.json()["execution_id"]
+    acts = [f"tasks/{failed_task}/retry", *(f"executions/{execution_id}/{verb}" for verb in ("pause", "resume"))]
+
+    for path in acts:
+        answer = await locked.post(f"/v1/{path}", headers=MATE)
+        assert answer.status_code == 202, answer.text
+    await locked.post(f"/v1/executions/{execution_id}/pause", headers=RED)
+
+    found = [(one["kind"], *one["subject"].values()) for one in (await entries(locked))[1:]]
+    assert found == [
+        ("task.retried", failed_task),
+        ("execution.paused", execution_id),
+        ("execution.resumed", execution_id),
+    ]
+
+
 async def test_redrives_are_recorded_one_by_one_and_in_bulk(locked: Api) -> None:
     dead = [await locked.submit(headers=RED) for _ in range(3)]
     for task_id in dead:
@@ -135,6 +156,29 @@ async def test_the_first_use_of_a_key_and_every_wrong_key_are_recorded(locked: A
     assert refused[0]["detail"] == {"method": "GET", "path": "/v1/tasks", "left_out": 0}
     assert sorted(one["detail"]["role"] for one in used) == ["admin", "member"]
     assert "a-wrong-secret-key" not in json.dumps(await entries(locked, subject="127.0.0.1"))
+
+
+async def test_what_a_key_may_not_do_is_recorded_whoever_says_so(locked: Api) -> None:
+    await locked.client.put(BUDGET, json={"day": {"tokens": 7}}, headers=RED)
+    await locked.get("/v1/audit/export", headers=RED)
+    await locked.post("/v1/agent/execute", {"task": "Write."}, headers=WATCHER)
+
+    found = await recorded(locked, 3, kind="access.denied")
+
+    assert [one["subject"]["path"] for one in found] == [BUDGET, "/v1/audit/export", "/v1/agent/execute"]
+    assert [(one["detail"]["method"], one["detail"]["role"]) for one in found] == [
+        ("PUT", "member"),
+        ("GET", "member"),
+        ("POST", "viewer"),
+    ]
+    assert "unknown" not in {one["actor"] for one in found}
+
+
+async def test_an_export_is_recorded_and_is_the_last_entry_of_what_it_exports(locked: Api) -> None:
+    answer = await locked.get("/v1/audit/export", headers=BOSS, params={"from": "2026-01-01"})
+
+    last = json.loads(answer.text.splitlines()[-1])
+    assert (last["kind"], last["detail"]) == ("audit.exported", {"since": "2026-01-01T00:00:00.000Z"})
 
 
 async def test_strangers_cannot_fill_the_trail(locked: Api) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from app.cli.server import Refused
 from app.errors import Invalid
+from tests.api.approving import PUBLISH, asked
 from tests.api.hands import Hands
 from tests.api.harness import Json
-from tests.api.test_approvals import PUBLISH, asked
 from tests.api.test_cli_commands import Terminal
 from tests.api.world import StartWorld
 from tests.architecture.command_line import calls, curl_of

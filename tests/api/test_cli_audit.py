@@ -1,6 +1,7 @@
 """`orchestrate audit` against the real API behind a socket."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from tests.api.serving import served_api
 from tests.api.test_cli_commands import Terminal
 from tests.architecture.command_line import calls, curl_of
 from tests.architecture.markdown import blocks_of
+from tests.architecture.tree import ROOT, modules
 from tests.processes import Server
+
+_RECORDED = re.compile(r'(?:record|around|record_soon|if_others)\(\s*(?:[\w.]+,\s*)*"(?P<kind>[a-z_]+\.[a-z_]+)"')
 
 
 @pytest.fixture
@@ -58,9 +62,11 @@ async def test_a_whole_trail_verifies_from_the_server_and_from_an_export(
     from_server = await terminal.prints("audit", "verify", "--anchor", head)
     from_file = await terminal.json("audit", "verify", str(exported), "--anchor", head)
 
-    assert from_server == f"whole  default: 3 entries, head {head}\n"
+    # Each export is itself the last entry of what it exports.
+    assert from_server.startswith("whole  default: 5 entries, head 5:")
     assert from_file["ok"] is True
-    assert from_file["chains"] == [{"tenant_id": "default", "entries": 3, "head": head, "broken": None}]
+    [chain] = from_file["chains"]
+    assert (chain["tenant_id"], chain["entries"], chain["broken"]) == ("default", 4, None)
 
 
 async def test_a_change_in_the_store_fails_the_command_and_names_the_entry(api: Api, terminal: Terminal) -> None:
@@ -73,16 +79,33 @@ async def test_a_change_in_the_store_fails_the_command_and_names_the_entry(api: 
     assert result.stdout == "broken default: at entry 2: it was changed\n"
 
 
-async def test_an_anchor_finds_a_trail_whose_end_was_cut_off(api: Api, terminal: Terminal) -> None:
+async def test_only_an_anchor_finds_an_export_whose_end_was_cut_off(
+    api: Api, terminal: Terminal, tmp_path: Path
+) -> None:
     await act(api, 1, 2, 3)
     anchor = (await terminal.prints("audit", "head")).strip()
-    await api.core.database[COLLECTION].delete_one({"seq": 3})
+    lines = (await terminal.prints("audit", "export")).splitlines()
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("\n".join(lines[:2]), encoding="utf-8")
 
-    without, with_it = await terminal.run("audit", "verify"), await terminal.run("audit", "verify", "--anchor", anchor)
+    without = await terminal.run("audit", "verify", str(cut))
+    with_it = await terminal.run("audit", "verify", str(cut), "--anchor", anchor)
 
     assert without.exit_code == 0
     assert with_it.exit_code == 1
     assert "the end is missing: the chain ends at 2, the anchor is 3" in with_it.stdout
+
+
+async def test_an_end_that_is_cut_off_while_the_server_runs_is_found_by_the_next_act(
+    api: Api, terminal: Terminal
+) -> None:
+    await act(api, 1, 2, 3)
+    await api.core.database[COLLECTION].delete_one({"seq": 3})
+
+    result = await terminal.run("audit", "verify")
+
+    assert result.exit_code == 1
+    assert result.stdout == "broken default: at entry 3: it was removed: 4 comes after 2\n"
 
 
 async def test_an_edited_export_is_found_out_line_by_line(api: Api, terminal: Terminal, tmp_path: Path) -> None:
@@ -168,3 +191,11 @@ async def test_what_the_guide_shows_works_in_its_order(
         done.append(call.program)
 
     assert (done.count("orchestrate"), done.count("curl")) == (9, 2)
+
+
+def test_the_page_tells_of_every_kind_of_act_that_is_recorded() -> None:
+    page = (ROOT / "docs/how-to/audit.md").read_text(encoding="utf-8")
+    kinds = {kind for path in modules("app") for kind in _RECORDED.findall(path.read_text(encoding="utf-8"))}
+
+    assert {"policy.put", "key.used", "task.cancelled", "legal_hold.placed"} <= kinds
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []

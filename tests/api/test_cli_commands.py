@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from app.artifacts.places import Part, place_of
 from app.cli.exit_codes import code_of_error
 from app.cli.main import app
 from app.errors import Invalid, OrchestratorError
-from app.tasks.artifacts import place_of
 from tests.api.harness import NOBODY, Api, api_settings, stores_of
 from tests.api.serving import served_api
 from tests.effect_builders import MAIL, Receiver, an_attempt
@@ -72,7 +72,7 @@ async def an_uncertain_effect(api: Api, task_id: str) -> str:
 
 async def test_what_a_task_made_is_listed_and_downloaded_once(api: Api, terminal: Terminal, tmp_path: Path) -> None:
     task_id = await api.submit()
-    kept = await api.core.artifacts.put(place_of("default", task_id), b"<svg/>", "image/svg+xml")
+    kept = await api.core.artifacts.put(place_of("default", task_id, Part.OUTPUTS), b"<svg/>", "image/svg+xml")
     chart = {"name": "chart-1.svg", "media_type": "image/svg+xml", "sha256": kept.sha256, "size": 6}
     await api.hand().complete(task_id, result={"summary": "Drawn.", "raw_output": "Drawn.", "artifacts": [chart]})
 
@@ -84,6 +84,24 @@ async def test_what_a_task_made_is_listed_and_downloaded_once(api: Api, terminal
     assert saved.startswith(str(tmp_path / "charts" / "chart-1.svg"))
     assert (tmp_path / "charts" / "chart-1.svg").read_bytes() == b"<svg/>"
     assert "chart-1.svg: File exists" in again.message
+
+
+async def test_no_name_leads_out_of_the_folder_it_is_saved_in(api: Api, terminal: Terminal, tmp_path: Path) -> None:
+    task_id, folder = await api.submit(), tmp_path / "saved"
+    names = ["../../up", "..\\..\\over", "..", "/etc/shadow"]
+    made = []
+    for name in names:
+        kept = await api.core.artifacts.put(place_of("default", task_id, Part.OUTPUTS), name.encode(), "text/plain")
+        made.append({"name": name, "media_type": "text/plain", "sha256": kept.sha256, "size": kept.size})
+    await api.hand().complete(task_id, result={"summary": "Made.", "raw_output": "Made.", "artifacts": made})
+
+    said = await terminal.prints("tasks", "artifacts", task_id, "--save", str(folder))
+
+    assert sorted(path.name for path in folder.iterdir()) == ["artifact", "over", "shadow", "up"]
+    assert not (tmp_path / "up").exists()
+    assert [line.split(" - ")[0] for line in said.splitlines()] == [
+        str(folder / name) for name in ("up", "over", "artifact", "shadow")
+    ]
 
 
 async def test_dead_letters_are_listed_with_reason_and_agent(api: Api, terminal: Terminal) -> None:

@@ -168,8 +168,9 @@ async def test_what_the_guide_shows_works_in_its_order(api: Api, terminal: Termi
         elif call.arguments[:2] in (("policy", "validate"), ("policy", "test")) or call.arguments[0] == "up":
             continue
         else:
-            said[call.arguments[1]] = await terminal.prints(*call.arguments)
+            said["steps" if "--steps" in call.arguments else call.arguments[1]] = await terminal.prints(*call.arguments)
 
     assert said["dry-run"].endswith("0 of 1 tasks would have been decided otherwise\n")
+    assert said["steps"] == "0 of 0 steps would have been decided otherwise\n"
     assert (said["/v1/policies/dry-run"]["after"], said["/v1/policies/decide"]["rule"]) == ({"deny": 1}, "no-shells")
     assert said["delete"] == "the policy is removed\n"

@@ -66,7 +66,7 @@ async def review(world: World, task: Json, decision: str) -> Json:
 async def test_what_was_made_in_every_round_is_deleted_with_its_task(world: World, tmp_path: Path) -> None:
     evaluation = {"checks": [STRICT], "retries": 1, "on_failure": "accept"}
     task = await world.run("Draw this", agent="DrawingAgent", evaluation=evaluation)
-    made = [path for path in (tmp_path / "blobs").rglob("*") if path.is_file() and "tasks" in path.parts]
+    made = [path for path in (tmp_path / "blobs").rglob("*") if path.parent.name == "outputs"]
     change = {"$set": {"tenant_id": EXPIRED_TENANT, "expired_tenant_id": "default"}}
     await world.api.core.tasks.update_one({"_id": task["task_id"]}, change)
 
@@ -81,7 +81,8 @@ async def test_whoever_reviews_an_output_can_look_at_its_artifacts(world: World)
     task = await world.run("Draw this", agent="DrawingAgent", evaluation=FLAG)
     path = f"/v1/tasks/{task['task_id']}/artifacts"
 
-    (drawing,) = (await world.api.get(path)).json()["items"]
+    listed = (await world.api.get(path)).json()["items"]
+    (drawing,) = [one for one in listed if one["kind"] == "output"]
     shown = await world.api.get(f"{path}/{drawing['sha256']}")
 
     assert task["status"] == "awaiting_approval"

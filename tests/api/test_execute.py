@@ -13,7 +13,7 @@ async def test_a_task_is_accepted_with_its_id_and_where_to_find_it(api: Api) -> 
     assert response.status_code == 202
     body = response.json()
     conforms(AcceptedResponse, body)
-    assert UUID(body["task_id"]).version == 4
+    assert UUID(body["task_id"]).version == 7
     assert body["session_id"] == "demo"
     assert body["status"] == "queued"
     assert body["message"] == "Task accepted and queued."

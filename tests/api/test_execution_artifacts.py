@@ -10,6 +10,7 @@ import pytest
 from app.agents.base import AgentOutput, AgentRequest, AgentTools, BaseAgent
 from app.agents.registry import Registry
 from app.agents.specs import BUILT_IN, AgentSpec
+from app.bootstrap.executions import build_execution_artifacts
 from app.llm.usage import ModelRole
 from app.workflows.executions.artifact_routes import StepArtifactsResponse
 from app.workflows.executions.artifacts import ExecutionArtifacts
@@ -76,15 +77,30 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def blob_of(world: World, execution_id: str, data: bytes) -> Path:
+    (found,) = Path(world.api.core.settings.artifact_location).rglob(f"{execution_id}/**/{digest_of(data)}")
+    return found
+
+
+async def find(world: World, sha256: str) -> Any:
+    return await build_execution_artifacts(world.api.core).find("default", sha256)
+
+
 async def test_what_steps_and_their_agents_keep_is_listed_in_order(world: World, kept: str) -> None:
     answer = (await world.api.get(kept)).json()
 
     conforms(StepArtifactsResponse, answer)
     told = [(one["path"], one["name"], one["media_type"], one["sha256"], one["size"]) for one in answer["items"]]
-    assert told == [
+    assert told[:2] == [
         ("note", "words", "application/json", digest_of(WORDS), len(WORDS)),
         ("draw", "house.svg", "image/svg+xml", digest_of(HOUSE), len(HOUSE)),
     ]
+    evidence = [(one["path"], one["name"], one["kind"], one["attempt"]) for one in answer["items"][2:]]
+    assert evidence == [(path, "execution-1.json.gz", "execution", 1) for path in ("note", "draw", "rest")]
+    for one in answer["items"]:
+        assert digest_of((await world.api.get(f"{kept}/{one['sha256']}")).content) == one["sha256"]
+        assert (await find(world, one["sha256"])).kind == one["kind"]
+    assert await find(world, "0" * 64) is None
     assert answer["next_after"] is None
 
 
@@ -93,14 +109,14 @@ async def test_long_lists_come_in_parts(world: World, kept: str) -> None:
     repository = ExecutionRepository(core.executions.documents, core.steps.documents)
     artifacts = ExecutionArtifacts(repository, ValueStore(core.artifacts), core.artifacts, steps_at_once=1)
 
-    paths: list[list[str]] = []
+    paths: list[set[str]] = []
     after: int | None = 0
     while after is not None:
         page, after = await artifacts.list_page("default", execution_id, after=after)
-        paths.append([one.path for one in page])
+        paths.append({one.path for one in page})
     _, pieces = await artifacts.open("default", execution_id, digest_of(HOUSE))
 
-    assert paths == [["note"], ["draw"], []]
+    assert paths == [{"note"}, {"draw"}, {"rest"}, set()]
     assert [piece async for piece in pieces] == [HOUSE]
 
 
@@ -119,8 +135,7 @@ async def test_what_is_not_kept_or_was_changed_is_not_handed_out(world: World, k
     execution_id = kept.split("/")[3]
     place = place_of("default", execution_id)
     stranger = await world.api.core.artifacts.put(place, b"nobody keeps this", "text/plain")
-    folder = Path(world.api.core.settings.artifact_location) / place / "sha256"
-    (folder / digest_of(WORDS)[:2] / digest_of(WORDS)).write_bytes(b'"HELLO"')
+    blob_of(world, execution_id, WORDS).write_bytes(b'"HELLO"')
 
     problem_of(await world.api.get(f"{kept}/{digest_of(WORDS)}"), 500, "ARTIFACT_CORRUPT")
     for wanted in (stranger.sha256, "0" * 64, "nothing", "..%2F..%2Fetc"):
@@ -144,5 +159,7 @@ async def test_the_command_lists_and_saves_them(world: World, kept: str, tmp_pat
     listed = await terminal.prints("executions", "artifacts", execution_id)
     await terminal.prints("executions", "artifacts", execution_id, "--save", str(tmp_path / "kept"))
 
-    assert [line.split()[0] for line in listed.splitlines()] == ["words", "house.svg"]
+    evidence = [f"{path}.execution-1.json.gz" for path in ("note", "draw", "rest")]
+    assert [line.split()[0] for line in listed.splitlines()] == ["words", "house.svg", *evidence]
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == sorted(["words", "house.svg", *evidence])
     assert (tmp_path / "kept" / "house.svg").read_bytes() == HOUSE

@@ -85,7 +85,7 @@ rules:
     applies_to: [task]
     when: task.text.contains("@elsewhere.example")
     decide: require_approval
-    approval: {on_expiry: fail}
+    approval: {on_expiry: fail, message: who gets it?}
   - name: no-strangers
     applies_to: [tool]
     when: tool.name == "send_mail" && tool.arguments.to.endsWith("@strange.example")
@@ -146,6 +146,13 @@ async def acts(world: World) -> list[tuple[str, str]]:
     return [(one["detail"]["effect"], one["detail"]["rule"]) for one in found]
 
 
+async def evidence_of(world: World, task: Json) -> list[tuple[str, str]]:
+    """Its evaluations and approvals by name, and what each was about."""
+    path = f"/v1/tasks/{task['task_id']}/artifacts"
+    listed = [one for one in (await world.api.get(path)).json()["items"] if one["kind"] != "execution"]
+    return [(one["name"], (await world.api.get(f"{path}/{one['sha256']}")).json()["kind"]) for one in listed]
+
+
 async def test_a_task_that_the_policy_denies_fails_before_its_agent_begins(world: World) -> None:
     task = await post(world, "delete everything")
 
@@ -178,17 +185,19 @@ async def test_a_task_waits_without_a_worker_until_it_is_approved(world: World) 
     task = await world.go_on(held["task_id"])
 
     assert (task["status"], [to for to, _ in mails]) == ("completed", ["ada@elsewhere.example"])
-    assert shown["subject"]["reason"] == "rule 'mails-outside' applies"
+    assert (shown["subject"]["reason"], shown["message"]) == ("rule 'mails-outside' applies", "who gets it?")
     assert await acts(world) == [("require_approval", "mails-outside")]
 
 
 async def test_a_task_that_is_not_approved_fails(world: World) -> None:
     held = await post(world, "send_mail ada@elsewhere.example")
 
-    await decide(world, "reject", comment="not today")
+    shown = await decide(world, "reject", comment="not today")
     task = await world.go_on(held["task_id"])
 
     assert (task["status"], task["error"]["type"], mails) == ("failed", "APPROVAL_REJECTED", [])
+    names = [name for name, _ in await evidence_of(world, task)]
+    assert names == ["evaluation-1.json", f"approval-{shown['approval_id']}.json"]
 
 
 async def test_a_task_is_done_as_its_approver_rewrote_it(world: World) -> None:
@@ -221,6 +230,7 @@ async def test_a_denied_call_is_refused_the_agent_is_told_and_it_is_noted(world:
     assert (refused["tool"], refused["rule"]) == ("send_mail", "no-strangers")
     assert (task["policy"]["effect"], task["policy"]["rule"]) == ("allow", None)
     assert await acts(world) == [("deny", "no-strangers")]
+    assert await evidence_of(world, task) == [("evaluation-1.json", "task"), ("evaluation-2.json", "tool")]
 
 
 async def test_a_call_waits_for_its_approval_whatever_the_agent_makes_of_it(world: World) -> None:
@@ -233,6 +243,11 @@ async def test_a_call_waits_for_its_approval_whatever_the_agent_makes_of_it(worl
 
     assert (shown["subject"]["kind"], shown["input"]) == ("tool", '{"to":"boss@example.com"}')
     assert (task["status"], mails) == ("completed", [("boss@example.com", held["task_id"])])
+    assert await evidence_of(world, task) == [
+        ("evaluation-1.json", "task"),
+        ("evaluation-2.json", "tool"),
+        (f"approval-{shown['approval_id']}.json", "tool"),
+    ]
 
 
 async def test_a_call_is_made_as_its_approver_changed_it(world: World) -> None:

@@ -99,3 +99,30 @@ async def test_a_dry_run_scores_past_tasks(world: World) -> None:
     tried = (await world.api.post("/v1/policies/dry-run", {"policy": policy})).json()
 
     assert (tried["examined"], tried["after"]) == (2, {"allow": 1, "deny": 1})
+
+
+async def test_a_dry_run_over_past_steps_sees_what_they_were_given_and_goes_back_in_time(world: World) -> None:
+    hands = Hands(world.api, [world.worker])
+    allowed = await hands.run(WORKFLOW, {"text": "hello"})
+    denied = await hands.run(WORKFLOW, {"text": RISKY})
+    policy = """
+version: 1
+rules:
+  - {name: greetings, applies_to: [step], when: 'step.input.with.task == "hello" && scores.risk < 0.5', decide: deny}
+"""
+
+    async def tried(**window: object) -> Json:
+        body = {"policy": policy, "of": "steps", **window}
+        found: Json = (await world.api.post("/v1/policies/dry-run", body)).json()
+        return found
+
+    both, newest = await tried(), await tried(limit=1)
+    before = await tried(until=newest["oldest"])
+
+    assert (both["examined"], both["before"]) == (2, {"allow": 1, "deny": 1})
+    changes = [(one["execution_id"], one["path"], one["after"]["effect"], one["task_id"]) for one in both["changes"]]
+    assert sorted(changes) == sorted(
+        [(allowed.id, "round[1].say", "deny", None), (denied.id, "round[1].say", "allow", None)]
+    )
+    assert [one["execution_id"] for one in newest["changes"]] == [denied.id]
+    assert [one["execution_id"] for one in before["changes"]] == [allowed.id]

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactStore
-from app.bootstrap.replaying import replay_recordings
+from app.bootstrap.replaying import open_replayer
 from app.errors import NotFound
 from app.llm.usage import ModelRole
 from app.replay.models import Recording, RecordingUnreadable
-from app.replay.recordings import place_of
 from app.replay.replaying import NothingRecorded, Replayed, Scores
+from app.version import VERSION
 from tests.api.harness import Json, problem_of
 from tests.api.world import StartWorld, World
 
@@ -41,8 +42,9 @@ async def recordings_of(world: World, task: Json) -> list[Recording]:
     return [Recording.model_validate(answer.json()) for answer in answers]
 
 
-async def replayed(world: World, task: Json, **changes: Any) -> list[Replayed]:
-    return await replay_recordings(world.api.settings, await recordings_of(world, task), **changes)
+async def replayed(world: World, task: Json, agent: str | None = None, **changes: Any) -> list[Replayed]:
+    async with open_replayer(world.api.settings, **changes) as replayer:
+        return await replayer.run(await recordings_of(world, task), agent)
 
 
 @pytest.mark.parametrize("text", [ARTICLE, CODING, "Is this comment positive or negative? The room was lovely."])
@@ -166,14 +168,30 @@ async def test_the_last_of_several_rounds_is_the_one_that_is_scored(world: World
     assert verdict.score == Scores(score, score)
 
 
-async def test_what_was_not_recorded_cannot_be_replayed(world: World) -> None:
+async def test_a_task_that_asked_nobody_is_recorded_and_replayed_too(world: World) -> None:
     echoed = await world.run("ping", agent="EchoAgent")
-    listed = await world.api.get(f"/v1/tasks/{echoed['task_id']}/recordings")
 
-    with pytest.raises(NothingRecorded):
-        await replayed(world, echoed)
+    (recording,) = await recordings_of(world, echoed)
+    (again,) = await replayed(world, echoed)
+    (other,) = await replayed(world, echoed, agent="CodeAgent", is_live=True)
 
-    assert listed.json()["items"] == []
+    (run,) = recording.runs
+    assert (run.agent_name, run.request and run.request.text, run.calls) == ("EchoAgent", "ping", ())
+    assert run.output is not None
+    assert run.output["raw_output"] == echoed["result"]["raw_output"]
+    assert (run.started_at is None, recording.made_by) == (False, VERSION)
+    assert (again.is_same, again.replayed_calls) == (True, 0)
+    assert "raw_output" in other.differences
+
+
+async def test_what_was_not_recorded_cannot_be_replayed(start_world: StartWorld) -> None:
+    async with start_world(recording_max_bytes=0) as world:
+        echoed = await world.run("ping", agent="EchoAgent")
+
+        with pytest.raises(NothingRecorded):
+            await replayed(world, echoed)
+
+        assert await recordings_of(world, echoed) == []
 
 
 async def test_recordings_are_their_tenants_and_checked_when_they_are_read(world: World, tmp_path: Path) -> None:
@@ -208,12 +226,12 @@ async def test_recordings_go_with_their_task(start_world: StartWorld, tmp_path: 
         task = await world.run(CODING)
         artifacts = ArtifactStore(str(place))
         (kept,) = (await world.api.get(f"/v1/tasks/{task['task_id']}/recordings")).json()["items"]
-        await artifacts.get(place_of("default", task["task_id"]), kept["sha256"])
+        await artifacts.get(place_of("default", task["task_id"], Part.EXECUTIONS), kept["sha256"])
 
-        await artifacts.delete_all(place_of("default", task["task_id"]))
+        await artifacts.delete_all(place_of("default", task["task_id"], Part.EXECUTIONS))
 
         with pytest.raises(NotFound):
-            await artifacts.get(place_of("default", task["task_id"]), kept["sha256"])
+            await artifacts.get(place_of("default", task["task_id"], Part.EXECUTIONS), kept["sha256"])
 
 
 def test_what_is_no_recording_is_refused() -> None:
@@ -226,6 +244,7 @@ def test_what_is_no_recording_is_refused() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(200)
 async def test_the_command_compares_and_its_exit_code_tells_ci(world: World, tmp_path: Path) -> None:
     task = await world.run(CODING, evaluation={"checks": [FLAWLESS]})
     changed = tmp_path / "generate.md"

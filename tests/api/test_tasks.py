@@ -247,7 +247,7 @@ async def test_a_queued_task_waits_for_a_worker_and_says_so(api: Api) -> None:
 
     conforms(WhyResponse, why)
     assert why["waiting_for"] == "worker"
-    assert "no worker is alive" in why["explanation"]
+    assert "no worker that serves `agent_tasks` is alive" in why["explanation"]
     assert why["facts"]["live_workers"] == 0
     assert first != second
     assert why["facts"]["position"] in {1, 2}

@@ -17,10 +17,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.artifacts.evidence import EvidenceStore
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
 from app.effects.ledger import EffectLedger
+from app.governance.approvals.repository import ApprovalRepository
+from app.governance.audit.repository import AuditRepository
+from app.governance.policy.repository import PolicyRepository
 from app.jobs.doorbell import Bell
 from app.jobs.queue import JobQueue
 from app.jobs.recovery import Recovery
@@ -70,6 +74,10 @@ PLACES: dict[str, Sequence[Place]] = {
     "deliver": [(SignalBox, "deliver")],
     "wake": [(Waker, "wake")],
     "delete_blob": [(ArtifactStore, "delete"), (ArtifactStore, "delete_all")],
+    "put_evidence": [(EvidenceStore, "put")],
+    "change_approval": [(ApprovalRepository, "change")],
+    "record": [(AuditRepository, "insert")],
+    "hold_policy": [(PolicyRepository, "make_current")],
 }
 _SPEC = re.compile(
     r"(?P<place>\w+)\.(?P<when>before|after):(?P<action>\w+)(?:=(?P<value>[\d.]+))?(?:@(?P<nth>\d+|\*))?"

@@ -241,6 +241,11 @@ class World:
         with MongoClient[Json](self.store.mongo_uri, tz_aware=True) as client:
             return {one["_id"]: one for one in client[DATABASE][collection].find(where)}
 
+    def change(self, collection: str, update: Json) -> None:
+        """Behind the product's back, in every document of the collection."""
+        with MongoClient[Json](self.store.mongo_uri, tz_aware=True) as client:
+            client[DATABASE][collection].update_many({}, update)
+
     def verify(self) -> None:
         """What an operator would ask: `orchestrate verify` finds no promise broken."""
         asked = orchestrate("verify", "--json", folder=self.folder, **self.settings)

@@ -10,7 +10,6 @@ from typing import Any
 
 from app.database.documents import Database, Documents
 from app.jobs.dispatch import Dispatcher, Taken
-from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limit, Limits
 from app.jobs.outcomes import Finished
 from app.jobs.parking import Lot, Parking
@@ -74,7 +73,7 @@ class Fleet:
             permits,
             self.parking(limits=limits, permits=permits),
             kind="jobs",
-            order=FairOrder(weights),
+            weights=weights,
             limits=limits,
             agent_of=lambda document: document.get("agent"),
             ring=self.bell.ring,

@@ -8,13 +8,14 @@ from uuid import uuid4
 
 import pytest
 from pymongo import AsyncMongoClient
+from structlog.testing import capture_logs
 
 from app.database.documents import Database, Documents
 from app.database.errors import StoreFailure, StoreUnavailable
 from app.database.indexes import ensure_indexes
 from app.governance.audit.entries import Entry, Head
 from app.governance.audit.repository import COLLECTION, INDEXES, AuditRepository
-from app.governance.audit.trail import LONGEST_DETAIL, MOST_LATE, SYSTEM, AuditTrail
+from app.governance.audit.trail import HEAD_PAUSE, LONGEST_DETAIL, MOST_LATE, SYSTEM, AuditTrail
 from app.governance.audit.verification import Break, Verification
 from app.observability.redaction import MASK, Redactor
 from tests.fakes.mongo import fake_mongo
@@ -310,6 +311,20 @@ async def test_an_act_that_cannot_be_stored_holds_up_no_other(database: Database
     assert [entry["kind"] for entry in await witness.entries()] == ["good.act", "good.act"]
     assert len(witness.lost) == 1
     assert await witness.verify() is None
+
+
+async def test_the_head_is_logged_once_an_hour_as_an_anchor(database: Database) -> None:
+    witness = Witness(database)
+    trail = witness.trail()
+
+    with capture_logs() as logs:
+        for _ in range(3):
+            await trail.record(TENANT, "budget.put", "a-key", {"name": "CodeAgent"})
+            witness.clock.advance(HEAD_PAUSE / 2)
+
+    anchors = [Head.parse(line["anchor"]) for line in logs if line["event"] == "audit.head"]
+    assert [anchor.seq for anchor in anchors] == [1, 3]
+    assert await witness.verify(anchors) is None
 
 
 async def test_names_that_utf_8_cannot_hold_are_kept_without_what_it_cannot(database: Database) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from app.artifacts.evidence import DIGESTS
+from app.artifacts.places import Part, place_of_step
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
@@ -17,14 +19,12 @@ from app.jobs.models import Status
 from app.jobs.retention import EXPIRED_TENANT, PAUSE, DeleteBelongings, ExpiredJob, Retention, Rule, by_task_id
 from app.jobs.store import JobStore
 from app.metrics.rollups import UNCHARGED
-from app.tasks.artifacts import DIGESTS
-from app.tasks.artifacts import place_of as place_of_agent
+from app.tasks.artifacts import delete_artifacts_of
 from app.workflows.executions import journal, repository, retention
 from app.workflows.executions.retention import (
     ExecutionRetention,
     by_execution_id,
     delete_steps_of,
-    delete_values_of,
 )
 from app.workflows.executions.values import LARGEST_INLINE, ValueStore, place_of
 from tests.contracts.store_outcomes import Database
@@ -56,7 +56,8 @@ class World:
         large = await ValueStore(self.artifacts).put(place_of(TENANT, execution.id), LARGE)
         await self.executions.insert({**execution.document, "outputs": large})
         step = ended(a_step(execution_id=execution.id), 2)
-        made = await self.artifacts.put(place_of_agent(TENANT, step["_id"]), b"a chart", "image/png")
+        place = place_of_step(TENANT, execution.id, step["_id"], Part.OUTPUTS)
+        made = await self.artifacts.put(place, b"a chart", "image/png")
         await self.steps.insert({**step, "heard": True, DIGESTS: [made.sha256]})
         await self.effects.insert({"_id": new_id(), "tenant_id": TENANT, "task_id": step["_id"]})
         await self.signals.insert({"_id": new_id(), "tenant_id": TENANT, "execution_id": execution.id})
@@ -69,10 +70,10 @@ class World:
 
     def retention(self, *belongings: DeleteBelongings) -> ExecutionRetention:
         deletions = [
-            delete_steps_of(self.steps, [by_task_id(self.effects)], self.artifacts),
+            delete_steps_of(self.steps, [by_task_id(self.effects)]),
             *belongings,
             by_execution_id(self.signals),
-            delete_values_of(self.artifacts),
+            delete_artifacts_of(self.artifacts),
         ]
         inner = Retention(self.executions, deletions, [DONE], clock=self.clock)
         return ExecutionRetention(self.executions, self.steps, inner, [DONE], clock=self.clock)

@@ -7,7 +7,6 @@ import pytest
 
 from app.database.documents import Database, Documents
 from app.jobs.dispatch import Dispatcher, Taken
-from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limit, Limits
 from app.jobs.models import Status
 from app.jobs.outcomes import Finished
@@ -62,7 +61,7 @@ class Kinds:
             self.permits(),
             self.parking(limits),
             kind=kind,
-            order=FairOrder({}),
+            weights={},
             limits=limits,
             agent_of=lambda document: document.get("agent"),
             ring=self.bells[kind].ring,

@@ -9,7 +9,7 @@ import pytest
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
 from app.errors import NotFound
-from app.jobs.models import JobError, Status
+from app.jobs.models import LEGAL_HOLD, JobError, Status
 from app.jobs.outcomes import Cancelled, Failed, Finished, Outcome
 from app.jobs.retention import MOST_BATCHES, PAUSE, ExpiredJob, Retention, Rule, by_task_id
 from app.jobs.store import JobStore
@@ -105,6 +105,20 @@ async def test_what_is_open_or_not_yet_counted_stays_however_old(tasks: Tasks) -
 
     assert await tasks.retention(DONE, DEAD).delete_old() == 0
     assert await tasks.ids() == {"uncounted", "waiting", "revived"}
+
+
+async def test_what_is_under_legal_hold_stays_however_old_and_keeps_nothing_else(tasks: Tasks) -> None:
+    for number in range(3):
+        await tasks.end(f"task-{number}", Finished())
+    await tasks.documents.update_one({"_id": "task-0"}, {"$set": {LEGAL_HOLD: {"held": True}}})
+    tasks.clock.advance(100 * DAY)
+    retention = tasks.retention(DONE, batch_size=1)
+
+    deleted = [await retention.delete_old() for _ in range(3)]
+
+    assert deleted == [1, 1, 0]
+    assert await tasks.ids() == {"task-0"}
+    assert await tasks.message_ids() == {"task-0:user", "task-0:assistant"}
 
 
 async def test_without_a_rule_everything_is_kept(tasks: Tasks) -> None:

@@ -1,14 +1,17 @@
 """The artifact store over S3's protocol, spoken by moto in a process of its own."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import pytest
 
+from app.artifacts.evidence import EvidenceStore
+from app.artifacts.models import ArtifactKind
+from app.artifacts.places import Part, place_of, place_of_step
 from app.artifacts.store import (
     CHECKED_AT_ONCE,
     ArtifactCorrupt,
@@ -16,40 +19,15 @@ from app.artifacts.store import (
     ArtifactStore,
     ArtifactStoreUnavailable,
 )
-from app.tasks.artifacts import ArtifactService, place_of
-from tests.job_builders import TENANT
-from tests.processes import Server, start_moto
+from app.ids import day_of, new_id
+from app.tasks.artifacts import ArtifactService, kept_of
+from tests.integration.conftest import BUCKET
+from tests.job_builders import NOON, TENANT
+from tests.processes import start_moto
 
 pytestmark = pytest.mark.slow
 
 DATA = b"what an agent made"
-BUCKET = "artifacts"
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = start_moto(tmp_path_factory.mktemp("moto"))
-    yield server
-    server.process.stop()
-
-
-@pytest.fixture
-def bucket(s3: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An empty bucket that the variables of AWS lead to."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3.http_url,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.resource("s3", endpoint_url=s3.http_url, region_name="eu-central-1")
-    found = client.Bucket(BUCKET)
-    found.create(CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    yield found
-    found.objects.all().delete()
-    found.delete()
 
 
 async def test_a_blob_is_stored_once_under_its_digest_with_its_media_type(bucket: Any) -> None:
@@ -59,7 +37,7 @@ async def test_a_blob_is_stored_once_under_its_digest_with_its_media_type(bucket
     again = await artifacts.put(TENANT, DATA, "text/html")
 
     (found,) = bucket.objects.all()
-    assert found.key == f"some/prefix/{TENANT}/sha256/{stored.sha256[:2]}/{stored.sha256}"
+    assert found.key == f"some/prefix/{TENANT}/{stored.sha256}"
     assert found.Object().content_type == "text/plain"
     assert again == stored
     assert await artifacts.get(TENANT, stored.sha256) == DATA
@@ -106,14 +84,58 @@ async def test_whoever_has_a_signed_link_can_download_what_it_was_signed_for(buc
         await artifacts.sign(TENANT, "0" * 64, expires_in=timedelta(minutes=1))
 
 
+async def test_a_place_is_below_its_day_and_goes_with_all_below_it(bucket: Any) -> None:
+    artifacts, task_id, other = ArtifactStore(f"s3://{BUCKET}/some/prefix"), new_id(), new_id()
+    evidence = EvidenceStore(artifacts, lambda data: data)
+    entry = await evidence.put(
+        place_of(TENANT, task_id, Part.EVALUATIONS),
+        {"subject": {"task_id": task_id}},
+        kind=ArtifactKind.EVALUATION,
+        name="evaluation-1.json",
+        at=NOON,
+        attempt=1,
+    )
+    of_step = await artifacts.put(place_of_step(TENANT, task_id, "s1", Part.OUTPUTS), DATA, "text/plain")
+    await artifacts.put(place_of(TENANT, other, Part.OUTPUTS), DATA, "text/plain")
+    keys = {found.key: found.Object().content_type for found in bucket.objects.all()}
+
+    found = kept_of({"_id": task_id, "tenant_id": TENANT, "evidence": [entry]})[0]
+    pieces = [piece async for piece in await artifacts.stream(found.place, found.sha256, size=found.size)]
+    url = await artifacts.sign(found.place, found.sha256, expires_in=timedelta(minutes=1))
+    await artifacts.delete_all(place_of(TENANT, task_id))
+    await artifacts.delete_all(place_of(TENANT, task_id))
+
+    place = f"some/prefix/{TENANT}/{day_of(task_id)}/{task_id}"
+    left = f"some/prefix/{TENANT}/{day_of(other)}/{other}/outputs/{of_step.sha256}"
+    assert keys == {
+        f"{place}/evaluations/{entry['sha256']}": "application/json",
+        f"{place}/steps/s1/outputs/{of_step.sha256}": "text/plain",
+        left: "text/plain",
+    }
+    assert json.loads(b"".join(pieces)) == {"version": 1, "subject": {"task_id": task_id}}
+    assert f"/{place}/evaluations/" in url
+    assert [one.key for one in bucket.objects.all()] == [left]
+
+
+@pytest.mark.long
+async def test_more_blobs_than_one_answer_lists_all_go(bucket: Any) -> None:
+    artifacts = ArtifactStore(f"s3://{BUCKET}")
+    for number in range(1100):
+        bucket.put_object(Key=f"{TENANT}/2026/11/21/e1/steps/{number}/outputs/{number:064x}", Body=b"")
+
+    await artifacts.delete_all(f"{TENANT}/2026/11/21/e1")
+
+    assert list(bucket.objects.all()) == []
+
+
 async def test_a_link_is_signed_only_for_what_the_tasks_result_has(bucket: Any) -> None:
     store = ArtifactStore(f"s3://{BUCKET}")
-    stored = await store.put(place_of(TENANT, "t1"), DATA, "text/plain")
-    other = await store.put(place_of(TENANT, "t1"), b"not in the result", "text/plain")
+    stored = await store.put(place_of(TENANT, "t1", Part.OUTPUTS), DATA, "text/plain")
+    other = await store.put(place_of(TENANT, "t1", Part.OUTPUTS), b"not in the result", "text/plain")
     named = {"name": "made.txt", "media_type": "text/plain", "sha256": stored.sha256, "size": stored.size}
 
     async def get_task(_tenant_id: str, _task_id: str) -> Mapping[str, Any]:
-        return {"result": {"artifacts": [named]}}
+        return {"_id": "t1", "tenant_id": TENANT, "result": {"artifacts": [named]}}
 
     service = ArtifactService(store, get_task)
     url = await service.sign(TENANT, "t1", stored.sha256, expires_in=timedelta(minutes=1))

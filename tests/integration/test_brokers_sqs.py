@@ -1,6 +1,7 @@
 """The doorbell on SQS: a queue of its own making, and an AWS that does not answer."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -34,13 +35,21 @@ async def bell(moto: Server) -> AsyncIterator[Bell]:
     celery.close()
 
 
-async def test_a_queue_that_is_not_there_is_created_with_a_short_visibility_timeout(bell: Bell, moto: Server) -> None:
+async def test_a_queue_that_is_not_there_is_created_as_the_product_needs_it(bell: Bell, moto: Server) -> None:
     for number in range(3):
         bell.ring(f"job-{number}")
     await soon(lambda: has_depth(bell, 3))
 
-    attributes = await asyncio.to_thread(attributes_of_queue, moto)
+    attributes = await asyncio.to_thread(attributes_of_queue, moto, TASK_QUEUE)
+    dead_letters = await asyncio.to_thread(attributes_of_queue, moto, f"{TASK_QUEUE}-dlq")
     assert attributes["VisibilityTimeout"] == "300"
+    assert attributes["ReceiveMessageWaitTimeSeconds"] == "3"
+    assert attributes["MessageRetentionPeriod"] == "86400"
+    assert json.loads(attributes["RedrivePolicy"]) == {
+        "deadLetterTargetArn": dead_letters["QueueArn"],
+        "maxReceiveCount": 5,
+    }
+    assert dead_letters["MessageRetentionPeriod"] == "1209600"
     assert bell.is_answered
 
 
@@ -69,7 +78,7 @@ async def soon(look: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-def attributes_of_queue(moto: Server) -> dict[str, str]:
+def attributes_of_queue(moto: Server, name: str) -> dict[str, str]:
     client = boto3.client(
         "sqs",
         endpoint_url=moto.http_url,
@@ -77,7 +86,7 @@ def attributes_of_queue(moto: Server) -> dict[str, str]:
         aws_access_key_id="key",
         aws_secret_access_key=CANARY,
     )
-    url = client.get_queue_url(QueueName=TASK_QUEUE)["QueueUrl"]
+    url = client.get_queue_url(QueueName=name)["QueueUrl"]
     found: dict[str, str] = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     client.close()
     return found

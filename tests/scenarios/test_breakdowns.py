@@ -35,6 +35,11 @@ def test_a_task_whose_worker_is_killed_is_done_by_the_next_one(stack: Stack) -> 
     assert task["attempt"] == 2
     assert reasons(task) == ["accepted", "claimed", "worker_lost", "claimed", "finished"]
     assert task["history"][2]["error"]["type"] == "WORKER_LOST"
+    lost, done = stack.client.get(f"/v1/tasks/{task_id}/attempts").json()["items"]
+    assert (lost["outcome"], lost["replayable"], done["outcome"], done["replayable"]) == (
+        "worker_lost", False, "completed", True
+    )  # fmt: skip
+    assert lost["worker"] not in {None, done["worker"]}
 
 
 @pytest.mark.long

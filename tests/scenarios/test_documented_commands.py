@@ -103,24 +103,30 @@ def test_the_tutorial_does_what_it_says_from_the_first_task_to_the_replay(stack:
         "func Reverse",
         "budget exhausted",
         "cancelled in",
-        "same     executor CodeAgent",
+        "same      executor CodeAgent",
         "ok   wrong_history",
     ):
         assert said in done.stdout, said
 
 
 @pytest.mark.long
+@pytest.mark.timeout(200)
 def test_the_guide_to_replays_shows_the_same_and_what_a_changed_prompt_asks(stack: Stack, tmp_path: Path) -> None:
     shutil.copy(ROOT / "app" / "agents" / "prompts" / "code_generate.md", tmp_path / "generate.md")
     with (tmp_path / "generate.md").open("a") as prompt:
         prompt.write("- Be brief.\n")
     task_id = str(stack.run("Write a Python function that reverses a string.")["task_id"])
+    (workflow,) = examples("replay-a-task.md", "yaml")
+    stack.client.post("/v1/workflows", content=workflow, headers={"Content-Type": "application/yaml"})
+    executed = stack.client.post("/v1/workflows/pair/execute", json={}, headers={"Prefer": "wait=20"}).json()
+    script = "\n".join(examples("replay-a-task.md", "bash")).replace("TASK_ID", task_id)
 
-    codes, done = failing(stack, tmp_path, "\n".join(examples("replay-a-task.md", "bash")).replace("TASK_ID", task_id))
+    codes, done = failing(stack, tmp_path, script.replace("EXECUTION_ID", executed["execution_id"]))
 
     assert codes == [], done.stdout + done.stderr
-    assert "same     executor CodeAgent" in done.stdout
+    assert "same      executor CodeAgent" in done.stdout
     assert "+- Be brief." in done.stdout
+    assert "4 steps: 3 same, 1 told" in done.stdout
 
 
 @pytest.mark.long

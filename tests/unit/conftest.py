@@ -8,7 +8,6 @@ import pytest
 
 from app.database.documents import Database, Documents
 from app.jobs.dispatch import Dispatcher
-from app.jobs.lanes import FairOrder
 from app.jobs.limits import Limits
 from app.jobs.models import Job
 from app.jobs.outcomes import Outcome
@@ -70,7 +69,7 @@ def dispatcher_of(
             permits,
             Parking(permits, [Lot(queue, bell.ring)], limits=limits),
             kind="jobs",
-            order=FairOrder(weights),
+            weights=weights,
             limits=limits,
             agent_of=lambda document: document.get("agent"),
             ring=bell.ring,

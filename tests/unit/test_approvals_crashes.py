@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from app.database.documents import Database, Document, Documents, TenantDocuments
+from app.database.errors import StoreUnavailable
 from app.governance.approvals.models import Answer
-from app.governance.approvals.transitions import PATIENCE
+from app.governance.approvals.transitions import LOOK_AGAIN, PATIENCE
 from tests.approval_builders import ANN, SUBJECT, Office
 from tests.job_builders import TENANT, FakeClock
 
@@ -114,3 +115,25 @@ async def test_asking_and_deciding_take_as_many_writes_as_were_tried(
     await asked_and_decided(Office(database, clock, tmp_path, documents=Mortal(Documents(database["approvals"]), fate)))
 
     assert fate.writes == WRITES
+
+
+async def test_what_was_recorded_in_memory_only_is_recorded_by_the_next_process_and_twice_by_none(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    dying = Office(database, clock, tmp_path)
+    approval = await dying.ask()
+    dying.audit.insert = _is_away  # type: ignore[assignment]
+    await dying.approvals.decide(ANN, approval.id, YES)
+    told = dying.work.told[-1].outcome
+
+    successor = Office(database, clock, tmp_path, work=dying.work)
+    for _ in range(2):
+        clock.advance(LOOK_AGAIN)
+        await successor.upkeep.attend_due()
+
+    assert told == "approved"
+    assert await successor.recorded() == [("approval.requested", "asker"), ("approval.approved", "ann")]
+
+
+async def _is_away(*_: Any) -> None:
+    raise StoreUnavailable("the store does not answer")

@@ -1,6 +1,7 @@
 """Whatever people do in whatever order, an approval is decided once; and it goes with the work it was about."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +13,6 @@ from hypothesis import strategies as st
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Database, Documents
 from app.errors import Conflict, NotPermitted
-from app.governance.approvals.inputs import ProposedInputs
 from app.governance.approvals.invariants import unattended
 from app.governance.approvals.models import Answer, Approval, ApprovalSubject, SubjectKind
 from app.governance.approvals.repository import ApprovalRepository
@@ -20,8 +20,9 @@ from app.governance.approvals.retention import delete_approvals_of
 from app.governance.approvals.transitions import cancelled
 from app.identity.principals import Principal
 from app.invariants.models import Watched
-from app.jobs.retention import ExpiredJob
+from app.jobs.retention import DeleteBelongings, ExpiredJob
 from app.settings import Role
+from app.tasks.artifacts import delete_artifacts_of
 from tests.approval_builders import ANN, ASKER, BOB, CAT, ROOT, Office
 from tests.fakes.mongo import fake_mongo
 from tests.job_builders import OTHER_TENANT, SECOND, TENANT, FakeClock
@@ -133,15 +134,14 @@ async def test_approvals_go_with_their_work_and_with_what_was_proposed(
         await office.ask(ApprovalSubject(SubjectKind.TASK, "t2", "t", {"task_id": "t2"})),
     )
     await office.approvals.decide(ANN, gone.id, Answer(True, edited_input="y" * 20_000))
-    documents, inputs = Documents(database["approvals"]), ProposedInputs(ArtifactStore(str(tmp_path)))
-    delete = delete_approvals_of(documents, inputs, "task_id")
-    blobs = len(_files_in(tmp_path))
+    documents, blobs = Documents(database["approvals"]), _files_in(tmp_path)
+    deletions = [delete_approvals_of(documents, "task_id"), delete_artifacts_of(ArtifactStore(str(tmp_path)))]
 
-    await delete([ExpiredJob("t1", OTHER_TENANT)])
+    await _delete(deletions, ExpiredJob("t1", OTHER_TENANT))
     there = await office.approvals.find_by_subject(TENANT, SubjectKind.TASK, "t1")
-    await delete([ExpiredJob("t1", TENANT)])
+    await _delete(deletions, ExpiredJob("t1", TENANT))
 
-    assert (blobs, there is not None) == (2, True)
+    assert (len(blobs), there is not None) == (3, True)
     assert [one["_id"] for one in await documents.find_many({}, limit=10)] == [kept.id]
     assert _files_in(tmp_path) == []
 
@@ -162,6 +162,11 @@ async def test_an_approval_that_nobody_attends_to_is_found(
 
     assert (in_time, [one["approval_id"] for one in late]) == ([], [approval.id])
     assert await check.list_offenders(limit=10) == []
+
+
+async def _delete(deletions: Sequence[DeleteBelongings], job: ExpiredJob) -> None:
+    for delete in deletions:
+        await delete([job])
 
 
 def _files_in(folder: Path) -> list[Path]:

@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from app.artifacts.store import (
     ArtifactCorrupt,
     ArtifactNotFound,
     ArtifactStore,
+    ArtifactStoreRefused,
     ArtifactStoreUnavailable,
     LinksNotSupported,
 )
@@ -24,7 +26,7 @@ def artifacts(tmp_path: Path) -> ArtifactStore:
 
 
 def file_of(folder: Path) -> Path:
-    return folder / TENANT / "sha256" / DIGEST[:2] / DIGEST
+    return folder / TENANT / DIGEST
 
 
 @pytest.mark.parametrize("spelled", [str, Path.as_uri])
@@ -114,7 +116,7 @@ async def test_a_large_blob_that_was_changed_breaks_off_before_its_end(
 ) -> None:
     large = b"x" * (CHECKED_AT_ONCE + 1)
     stored = await artifacts.put(TENANT, large, "text/plain")
-    file = tmp_path / TENANT / "sha256" / stored.sha256[:2] / stored.sha256
+    file = tmp_path / TENANT / stored.sha256
     file.write_bytes(b"y" + large[1:])
 
     pieces = await artifacts.stream(TENANT, stored.sha256, size=stored.size)
@@ -130,7 +132,7 @@ async def test_a_blob_of_another_length_is_refused_before_any_of_it_is_read(
     artifacts: ArtifactStore, tmp_path: Path, size: int
 ) -> None:
     stored = await artifacts.put(TENANT, b"x" * size, "text/plain")
-    (tmp_path / TENANT / "sha256" / stored.sha256[:2] / stored.sha256).write_bytes(b"x")
+    (tmp_path / TENANT / stored.sha256).write_bytes(b"x")
 
     with pytest.raises(ArtifactCorrupt):
         await artifacts.stream(TENANT, stored.sha256, size=size)
@@ -147,3 +149,71 @@ async def test_a_disk_signs_no_links(artifacts: ArtifactStore) -> None:
 
     with pytest.raises(LinksNotSupported):
         await artifacts.sign(TENANT, DIGEST, expires_in=timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("size", [len(DATA), CHECKED_AT_ONCE + 1])
+async def test_a_link_in_the_place_of_a_blob_is_never_followed(
+    artifacts: ArtifactStore, tmp_path: Path, size: int
+) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"x" * size)
+    stored = await artifacts.put(TENANT, b"x" * size, "text/plain")
+    file = tmp_path / TENANT / stored.sha256
+    file.unlink()
+    file.symlink_to(outside)
+
+    with pytest.raises(ArtifactCorrupt):
+        await artifacts.stream(TENANT, stored.sha256, size=size)
+    with pytest.raises(ArtifactCorrupt):
+        await artifacts.get(TENANT, stored.sha256)
+
+
+async def test_a_link_in_the_place_of_a_folder_is_neither_read_nor_deleted_through(tmp_path: Path) -> None:
+    artifacts, outside = ArtifactStore(str(tmp_path / "store")), tmp_path / "outside"
+    await artifacts.put(f"{TENANT}/t1/outputs", DATA, "text/plain")
+    outside.mkdir()
+    (outside / DIGEST).write_bytes(DATA)
+    (tmp_path / "store" / TENANT / "t1" / "values").symlink_to(outside)
+    (tmp_path / "store" / TENANT / "t2").symlink_to(outside)
+
+    with pytest.raises(ArtifactCorrupt):
+        await artifacts.get(f"{TENANT}/t1/values", DIGEST)
+    await artifacts.delete_all(f"{TENANT}/t1")
+    with pytest.raises(ArtifactStoreRefused, match="leads out"):
+        await artifacts.delete_all(f"{TENANT}/t2")
+
+    assert not (tmp_path / "store" / TENANT / "t1").exists()
+    assert (outside / DIGEST).read_bytes() == DATA
+
+
+async def test_a_place_goes_with_all_below_it_and_leaves_no_empty_folder(tmp_path: Path) -> None:
+    artifacts = ArtifactStore(str(tmp_path))
+    mine, yours = f"{TENANT}/2026/11/21/mine", f"{TENANT}/2026/11/22/yours"
+    for place in (mine, f"{mine}/steps/s1/outputs", f"{mine}0", yours):
+        await artifacts.put(place, DATA, "text/plain")
+
+    await artifacts.delete_all(mine)
+    await artifacts.delete_all(mine)
+    await artifacts.delete(yours, DIGEST)
+
+    assert [path.name for path in (tmp_path / TENANT / "2026" / "11").rglob("*")] == ["21", "mine0", DIGEST]
+
+
+async def test_a_place_that_is_deleted_twice_at_once_is_gone(artifacts: ArtifactStore, tmp_path: Path) -> None:
+    for number in range(50):
+        await artifacts.put(f"{TENANT}/t1/steps/{number}", DATA, "text/plain")
+
+    await asyncio.gather(*(artifacts.delete_all(f"{TENANT}/t1") for _ in range(4)))
+
+    assert not (tmp_path / TENANT).exists()
+
+
+async def test_blobs_are_put_while_the_folders_around_them_are_cleaned_up(artifacts: ArtifactStore) -> None:
+    async def come_and_go(number: int) -> bytes:
+        place = f"{TENANT}/2026/11/21/{number % 4}"
+        await artifacts.put(f"{place}/{number}", DATA, "text/plain")
+        read = await artifacts.get(f"{place}/{number}", DIGEST)
+        await artifacts.delete_all(f"{place}/{number}")
+        return read
+
+    assert set(await asyncio.gather(*(come_and_go(number) for number in range(200)))) == {DATA}

@@ -8,7 +8,7 @@ import pytest
 from app.database.documents import Documents
 from app.errors import RateLimited
 from app.governance.audit.entries import Entry
-from app.governance.audit.key_use import MOST_REFUSALS, WINDOW, KeyUse, RefusedKeys
+from app.governance.audit.key_use import MOST_REFUSALS, WINDOW, Denials, KeyUse, RefusedKeys
 from app.governance.audit.repository import COLLECTION, AuditRepository
 from app.governance.audit.trail import AuditTrail
 from app.http.client_address import ClientAddresses
@@ -44,6 +44,7 @@ class Door:
             find_trail=lambda _scope: self._trail,
         )
         self.admit = KeyUse(clock=self.clock, find_trail=lambda _scope: self._trail)
+        self.deny = Denials(clock=self.clock, find_trail=lambda _scope: self._trail)
 
     async def entries(self, tenant_id: str = TENANT) -> list[Entry]:
         await self._trail.close()
@@ -90,3 +91,30 @@ async def test_an_address_that_tries_too_often_is_refused_as_before_and_noted_al
         await door.refuse(SCOPE)
 
     assert len(await door.entries()) == 2
+
+
+async def test_what_keys_may_not_do_is_noted_up_to_a_number_in_each_tenant() -> None:
+    door = Door()
+    mine, theirs = Principal(TENANT, Role.VIEWER, "k1"), Principal(OTHER_TENANT, Role.VIEWER, "k2")
+
+    for _ in range(MOST_REFUSALS + 7):
+        door.deny(SCOPE, mine)
+    door.deny(SCOPE, theirs)
+    door.clock.advance(WINDOW)
+    door.deny(SCOPE, mine)
+
+    entries, [other] = await door.entries(), await door.entries(OTHER_TENANT)
+    assert [entry["detail"]["left_out"] for entry in entries[MOST_REFUSALS - 1 :]] == [0, 7]
+    assert {(entry["kind"], entry["actor"]) for entry in entries} == {("access.denied", "k1")}
+    assert (other["actor"], other["detail"]) == ("k2", {"method": "GET", "role": "viewer", "left_out": 0})
+
+
+async def test_the_token_of_a_signed_link_is_not_noted() -> None:
+    door = Door()
+    scope = {**SCOPE, "path": "/v1/approvals/links/a-token"}
+
+    await door.refuse(scope)
+    door.deny(scope, Principal(TENANT, Role.VIEWER, "k1"))
+
+    refused, denied = await door.entries()
+    assert (refused["detail"]["path"], denied["subject"]["path"]) == ("/v1/approvals/links/…", "/v1/approvals/links/…")

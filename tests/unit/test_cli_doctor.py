@@ -143,8 +143,13 @@ async def test_stores_that_are_down_fail_with_the_variable_to_correct(nobody: st
     assert "secret" not in repr(amqp)
 
 
-async def test_a_broker_out_of_reach_of_this_check_is_a_warning() -> None:
-    assert (await check_broker(settings(celery_broker_url=SecretStr("sqs://")))).grade is Grade.WARN
+async def test_sqs_out_of_reach_is_a_failure_with_a_hint() -> None:
+    nobody = SecretStr(f"sqs://key:secret@127.0.0.1:{free_ports(1)[0]}")
+
+    check = await check_broker(settings(celery_broker_url=nobody, sqs_queue_url_prefix=None))
+
+    assert check.grade is Grade.FAIL
+    assert "SQS_QUEUE_URL_PREFIX" in (check.remedy or "")
 
 
 @pytest.fixture

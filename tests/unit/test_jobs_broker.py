@@ -105,3 +105,17 @@ def test_sqs_without_its_libraries_is_refused_with_the_command_that_installs_the
 
     with pytest.raises(ConfigurationError, match=r"pip install 'agent-orchestrator\[sqs\]'"):
         load_settings(_env_file=None, celery_broker_url="sqs://")
+
+
+def test_a_worker_serves_all_queues_unless_it_is_told_which() -> None:
+    assert load_settings(_env_file=None).worker_queues == QUEUES
+    assert load_settings(_env_file=None, worker_queues="task_evaluations, workflow_steps").worker_queues == (
+        "task_evaluations",
+        "workflow_steps",
+    )
+
+
+@pytest.mark.parametrize("queues", ["", "agent_task"])
+def test_a_queue_that_there_is_not_is_refused_by_name(queues: str) -> None:
+    with pytest.raises(ConfigurationError, match="WORKER_QUEUES"):
+        load_settings(_env_file=None, worker_queues=queues)

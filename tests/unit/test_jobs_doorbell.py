@@ -6,8 +6,18 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from app.jobs.broker import DRIVE_EXECUTION, PROCESS_STEP, PROCESS_TASK, QUEUES, TASK_QUEUE, WORKFLOW_QUEUE
-from app.jobs.doorbell import BUFFERED, Doorbell
+from app.jobs.broker import (
+    DRIVE_EXECUTION,
+    EVALUATE_TASK,
+    EVALUATION_QUEUE,
+    PROCESS_STEP,
+    PROCESS_TASK,
+    QUEUES,
+    TASK_QUEUE,
+    WORKFLOW_QUEUE,
+)
+from app.jobs.doorbell import BUFFERED, Doorbell, Place
+from app.jobs.lanes import Stage
 
 PATIENCE = 10.0
 
@@ -63,6 +73,19 @@ async def test_each_kind_of_job_is_rung_for_with_its_own_task_in_its_own_queue(
         (PROCESS_STEP, {"step_id": "job-3"}),
     ]
     assert rung == [True] * 4
+
+
+async def test_a_stage_of_the_work_is_rung_for_in_a_queue_of_its_own(celery: Celery, doorbell: Doorbell) -> None:
+    stages = {Stage.EVALUATION: Place(EVALUATE_TASK, EVALUATION_QUEUE)}
+    bell = doorbell.bell(task=PROCESS_TASK, queue_name=TASK_QUEUE, argument="task_id", stages=stages)
+
+    bell.ring("job-1", Stage.EVALUATION)
+    bell.ring("job-1")
+    doorbell.close(patience=PATIENCE)
+
+    assert await bell.measure_depth() == 2
+    assert messages_of(celery, EVALUATION_QUEUE) == [(EVALUATE_TASK, {"task_id": "job-1"})]
+    assert messages_of(celery, TASK_QUEUE) == [(PROCESS_TASK, {"task_id": "job-1"})]
 
 
 async def test_while_the_broker_takes_nothing_every_bell_says_so(celery: Celery, rung: list[bool]) -> None:

@@ -151,7 +151,7 @@ async def test_a_ring_for_an_earlier_time_leaves_a_later_one_alone(
     await jobs.settle(first, RetryAt(clock() + 5 * SECOND), Evidence())
 
     # By the reminder of the attempt before, which another message was faster than.
-    rung = await recovery.mark_rung("job-1", tenant_id=TENANT, dispatches=0)
+    rung = await recovery.mark_rung("job-1", lane=TENANT, dispatches=0)
     clock.advance(5 * SECOND)
 
     assert not rung

@@ -26,7 +26,7 @@ def read(*entries: Any, as_lines: bool = False) -> list[LogEntry]:
 
 
 def read_body(body: bytes, *, as_lines: bool = False) -> list[LogEntry]:
-    return read_entries(body, as_lines=as_lines, now=NOON, masked=Redactor([SECRET]).masked)
+    return read_entries(body, as_lines=as_lines, now=NOON, masked=Redactor([SECRET]).whole)
 
 
 def problems_of(body: bytes, *, as_lines: bool = False) -> list[str]:
@@ -60,13 +60,34 @@ def test_empty_lines_are_no_entries_and_a_time_without_a_zone_is_utc() -> None:
     assert entry.at == NOON - timedelta(hours=1)
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [("INFO", "info"), ("Warn", "warning"), ("WARNING", "warning"), ("FATAL", "critical"), ("trace", "debug")],
+)
+def test_levels_are_taken_as_loggers_spell_them(sent: str, kept: str) -> None:
+    [entry] = read({**LINE, "level": sent})
+
+    assert entry.level == kept
+
+
+def test_what_looks_like_a_secret_is_masked_and_the_rest_is_kept_whole() -> None:
+    told = "Authorization: Bearer abcdef123456 for https://ann:pass@example.com/x?token=t0ken " + 3000 * "x"
+    fields = {"api_key": "k", "db.password": 7, "query": "all of it", "tokens": 12}
+
+    [entry] = read({**LINE, "message": told, "fields": fields})
+
+    assert not [secret for secret in ("abcdef123456", "ann:pass", "t0ken") if secret in entry.message]
+    assert entry.message.endswith(3000 * "x")
+    assert entry.fields == {"api_key": MASK, "db.password": MASK, "query": "all of it", "tokens": 12}
+
+
 def test_configured_secrets_are_masked_wherever_they_are() -> None:
     line = {**LINE, "message": f"with {SECRET}", "logger": SECRET, "fields": {"header": f"Bearer {SECRET}", SECRET: 1}}
 
     [entry] = read(line)
 
     assert SECRET not in repr(entry)
-    assert (entry.message, entry.fields[MASK]) == (f"with {MASK}", 1)
+    assert (entry.message, entry.fields[MASK]) == (f"with {MASK}", MASK)
 
 
 @pytest.mark.parametrize(

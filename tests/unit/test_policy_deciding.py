@@ -136,6 +136,27 @@ def test_what_scores_low_enough_needs_nobody(scores: dict[str, float], effect: E
         assert decision.approval.quorum == 2
 
 
+@pytest.mark.parametrize(
+    ("thresholds", "values", "effect"),
+    [
+        ("feasibility_above: 0.5", {"scores.feasibility": 0.51}, Effect.ALLOW),
+        ("feasibility_above: 0.5", {"scores.feasibility": 0.5}, Effect.REQUIRE_APPROVAL),
+        ("alignment_above: 0.0", {"scores.alignment": float("nan")}, Effect.REQUIRE_APPROVAL),
+        ("spend_usd_below: 0.1", {"spend.usd": 0.09}, Effect.ALLOW),
+        ("spend_usd_below: 0.1", {"spend.usd": 0.1}, Effect.REQUIRE_APPROVAL),
+        ("spend_usd_below: 0.1", {"spend.usd": None}, Effect.REQUIRE_APPROVAL),
+        ("spend_usd_below: 0.1, risk_below: 0.3", {"spend.usd": 0.0}, Effect.REQUIRE_APPROVAL),
+    ],
+)
+def test_thresholds_are_of_scores_that_have_to_be_high_and_of_money_as_well(
+    thresholds: str, values: dict[str, float | None], effect: Effect
+) -> None:
+    policy = load_policy(HOLD.format(head=f"auto_approve: {{{thresholds}}}", rest="reason: so"))
+
+    assert decide(policy, facts(FactKind.TASK, values)).effect is effect
+    assert policy.is_scored is (thresholds != "spend_usd_below: 0.1")
+
+
 def test_a_rule_that_insists_on_people_is_not_approved_automatically() -> None:
     policy = load_policy(HOLD.format(head=SCORED, rest="auto_approve: false"))
 

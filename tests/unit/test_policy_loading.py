@@ -63,6 +63,7 @@ rules:
     )
     assert told == [
         "2:1: defualt: there is no key 'defualt' here: did you mean 'default'?",
+        "6:5: rules[0].when: there is no fact `task.priorty`: did you mean `task.priority`?",
         "7:5: rules[0].decide: it must be 'allow', 'require_approval' or 'deny'",
         "10:5: rules[1].when: `tool.name` is not known of a task: let the rule apply to tool only",
         "12:5: rules[2]: a rule that decides deny has no use for `approval`; remove it",
@@ -101,6 +102,12 @@ def test_a_condition_that_could_not_be_decided_in_time_is_refused(when: str, rea
     assert reason in told
 
 
+def test_the_condition_of_a_rule_that_is_wrong_otherwise_is_checked_as_well() -> None:
+    told = told_of("version: 1\nrules:\n  - {name: é, applies_to: [task], when: task.foo == 1, decide: maybe}")
+
+    assert [problem.split(": ")[1] for problem in told] == ["rules[0].name", "rules[0].when", "rules[0].decide"]
+
+
 def test_conditions_that_cost_too_much_only_together_are_refused() -> None:
     when = " || ".join(f'task.text.contains("{word}")' for word in "abcdefgh")
     rules = "".join(RULE.format(name=f"r{number}", kinds="task", when=when) for number in range(150))
@@ -121,7 +128,7 @@ def test_conditions_that_cost_too_much_only_together_are_refused() -> None:
         ("version: 1\nrules: " + "[" * 40 + "]" * 40, "nested too deeply"),
         (b"\xff\xfe", "UTF-8"),
         (b"#" * (LIMITS.size + 1), "larger than"),
-        ("version: 1\nauto_approve: {}", "at least one of risk_below and cost_below"),
+        ("version: 1\nauto_approve: {}", "at least one of risk_below, cost_below"),
         ("version: 1\nauto_approve: {risk_below: 1.5}", "less than or equal to 1"),
         ("version: 1\napproval: {quorum: 0}", "greater than or equal to 1"),
     ],

@@ -1,7 +1,6 @@
 """What goes through recorded tools is met again by whoever plays the recording, and holds no secret."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,15 +8,13 @@ import pytest
 from app.agents.base import AgentOutput, AgentRequest, AgentTools
 from app.agents.testing import ScriptedChat, ScriptedToolbox
 from app.agents.tools.errors import ToolFailed, ToolNotReached
-from app.artifacts.store import ArtifactStore
 from app.errors import CircuitOpen, ExecutionError
 from app.llm.errors import AgentOutputInvalid, LlmQuotaExhausted, ModelRefused, SearchRejected, SearchUnavailable
 from app.llm.messages import Message
 from app.llm.search import SearchResult
 from app.llm.usage import ModelRole
-from app.replay.models import RecordedRun, Recording
+from app.replay.models import RecordedRequest, RecordedRun, Recording
 from app.replay.player import Player
-from app.replay.recordings import Recorder
 from app.replay.tape import Tape, recorded_run
 
 SECRET, MASK = "tvly-very-secret", "[masked]"
@@ -127,15 +124,27 @@ async def test_no_secret_is_on_the_tape_whichever_way_it_came() -> None:
     assert text.count(MASK) >= 12
 
 
-async def test_half_a_character_from_outside_spoils_no_recording(tmp_path: Path) -> None:
+async def test_half_a_character_from_outside_spoils_no_recording() -> None:
     tape = a_tape()
     found = [SearchResult(f"Half {HALF}", "https://example.com/a", HALF, "example.com")]
     recorded = tape.around(some_tools("Fine", found=found))
     await recorded.search.search("wind", max_results=3)
     await recorded.chat.complete(ModelRole.CONTENT, (Message("user", HALF),))
-    recorder = Recorder(ArtifactStore(str(tmp_path)), room=1_000_000, mask=str)
 
-    entry = await recorder.keep("acme", Recording(task_id="t1", attempt=1, runs=(ended(tape),)))
-
-    assert entry is not None
     assert [one.title for one in await played(tape).search.search("wind", max_results=3)] == ["Half ?"]
+
+
+async def test_from_the_first_that_does_not_fit_nothing_is_kept_and_the_recording_says_so() -> None:
+    by_calls, by_input, by_output = (Tape(100, str) for _ in range(3))
+    recorded = by_calls.around(some_tools("short", "long" * 30, "short"))
+
+    for _ in range(3):
+        await recorded.chat.complete(ModelRole.CONTENT, (Message("user", "?"),))
+    by_input.begin(AgentRequest("t1", "s1", "acme", "read it", inputs={"rows": [["x" * 60] * 2]}))
+    await by_input.around(some_tools("short")).chat.complete(ModelRole.CONTENT, ASKED)
+    by_output.end(AgentOutput("short", "y" * 101))
+
+    assert [call.response for call in by_calls.calls] == ["short"]
+    assert (ended(by_input).request, by_input.calls) == (RecordedRequest(text="read it", session_id="s1"), [])
+    assert by_output.output is None
+    assert all(ended(tape).is_cut for tape in (by_calls, by_input, by_output))

@@ -217,7 +217,7 @@ def handler(model: Model, checkpoints: Checkpoints, database: Database, clock: F
         quality=QualityGate(Evaluator(Evaluators(), parse_code), {}, NoSearch()),
         budgets=an_enforcer(database, clock=clock),
         clock=clock,
-        recorder=Recorder(ArtifactStore("unused"), room=0, mask=str),
+        recorder=Recorder(ArtifactStore("unused"), room=0, mask=str, clock=clock),
     )
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from app.agents.testing import ScriptedChat
+from app.artifacts.places import Part, place_of_step
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Database
 from app.jobs.store import JobStore
 from app.workflows.executions.handler import MOST_OFFERS
-from tests.job_builders import NOON, SECOND, FakeClock
+from tests.job_builders import NOON, SECOND, TENANT, FakeClock
 from tests.runner_builders import MakeRunner
-from tests.step_builders import PLACE, StepWorker
+from tests.step_builders import EXECUTION_ID, StepWorker
 
 WAITING = """
 version: 1
@@ -98,7 +99,8 @@ async def test_a_program_gets_its_input_and_its_secrets_and_leaves_files_as_arti
     assert (await worker.output("run"))["stdout"] == "3 *** yes\n"
     kept = step["artifacts"]["report"]
     assert (kept["size"], kept["media_type"]) == (4, "text/plain")
-    assert await ArtifactStore(str(worker.folder)).get(PLACE, kept["sha256"]) == b"done"
+    place = place_of_step(TENANT, EXECUTION_ID, "run", Part.OUTPUTS)
+    assert await ArtifactStore(str(worker.folder)).get(place, kept["sha256"]) == b"done"
 
 
 @pytest.mark.slow

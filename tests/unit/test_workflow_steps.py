@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.agents.testing import ScriptedChat
+from app.artifacts.places import Part, place_of_step
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Database
 from app.governance.budgets.accounts import Budgets
@@ -21,7 +22,6 @@ from app.llm.errors import LlmRateLimited, LlmRejected, LlmUnavailable
 from app.metrics.rollups import UNCHARGED
 from app.metrics.usage import NOTE
 from app.setting_budgets import BudgetLimits, PeriodBudget
-from app.tasks.artifacts import place_of
 from app.workflows.executions.handler import policy_of_step
 from app.workflows.executions.spending import accounts_of
 from tests.budget_builders import the_ledger
@@ -242,8 +242,9 @@ async def test_what_an_agent_makes_is_kept_in_a_place_of_its_step(a_worker: Make
     step = await worker.do("send", {"with": {"task": "Send it"}})
 
     ((name, sha256),) = [(one["name"], one["sha256"]) for one in (await worker.output("send"))["artifacts"]]
-    kept = await ArtifactStore(str(worker.folder)).get(place_of(TENANT, "send"), sha256)
-    assert (name, kept, step["artifact_digests"]) == ("mail.txt", b"Hello", [sha256])
+    place = place_of_step(TENANT, EXECUTION_ID, "send", Part.OUTPUTS)
+    kept = await ArtifactStore(str(worker.folder)).get(place, sha256)
+    assert (name, kept, step["artifact_digests"][0]) == ("mail.txt", b"Hello", sha256)
 
 
 async def test_a_task_in_words_goes_to_the_agent_that_the_router_chooses(a_worker: Make) -> None:

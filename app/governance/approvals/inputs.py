@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from app.artifacts.places import Part, place_of_subject
 from app.artifacts.store import ArtifactStore
 
 LARGEST_INLINE = 16 * 1024
@@ -14,24 +15,18 @@ class ProposedInputs:
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts
 
-    async def put(self, tenant_id: str, approval_id: str, text: str) -> Stored:
-        """What stands for the text in the document, to be stored after this."""
+    async def put(self, tenant_id: str, ids: Mapping[str, str], text: str) -> Stored:
+        """What stands for the text in the document, to be stored after this; ``ids`` are the approval's subject's."""
         data = text.encode()
         if len(data) <= LARGEST_INLINE:
             return {"text": text}
-        kept = await self._artifacts.put(place_of(tenant_id, approval_id), data, _MEDIA_TYPE)
+        kept = await self._artifacts.put(place_of_subject(tenant_id, ids, Part.APPROVALS), data, _MEDIA_TYPE)
         return {"sha256": kept.sha256, "size": kept.size}
 
-    async def get(self, tenant_id: str, approval_id: str, stored: Stored | None) -> str | None:
+    async def get(self, tenant_id: str, ids: Mapping[str, str], stored: Stored | None) -> str | None:
         if stored is None:
             return None
         if "text" in stored:
             return str(stored["text"])
-        return (await self._artifacts.get(place_of(tenant_id, approval_id), stored["sha256"])).decode()
-
-    async def delete(self, tenant_id: str, approval_id: str) -> None:
-        await self._artifacts.delete_all(place_of(tenant_id, approval_id))
-
-
-def place_of(tenant_id: str, approval_id: str) -> str:
-    return f"{tenant_id}/approvals/{approval_id}"
+        place = place_of_subject(tenant_id, ids, Part.APPROVALS)
+        return (await self._artifacts.get(place, stored["sha256"])).decode()

@@ -1,8 +1,9 @@
 """Links for mails and chats: whoever opens one sees what is decided, and decides by confirming it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.clock import Clock
 from app.errors import Invalid, NotPermitted
@@ -51,8 +52,6 @@ class ApprovalLinks:
         rules.check_pending(approval)
         approver = self._approver(approval, principal, wish.approver)
         self._approvals.check_may_decide(approval, approver)
-        if wish.approved:
-            rules.filled_form(approval, Answer(True))
         expires_at = self._clock() + wish.lifetime
         if approval.expires_at is not None:
             expires_at = min(expires_at, approval.expires_at)
@@ -70,9 +69,9 @@ class ApprovalLinks:
     async def show(self, link: ApprovalLink) -> Approval:
         return await self._approvals.get(link.tenant_id, link.approval_id)
 
-    async def use(self, principal: Principal, link: ApprovalLink) -> Approval:
+    async def use(self, principal: Principal, link: ApprovalLink, form: Mapping[str, Any], comment: str) -> Approval:
         """Give the link's answer; raises what `Approvals.decide` does."""
-        answer = Answer(link.approved, via=link.issued_by, revision=link.revision)
+        answer = Answer(link.approved, comment, form, via=link.issued_by, revision=link.revision)
         return await self._approvals.decide(principal, link.approval_id, answer)
 
     def _approver(self, approval: Approval, principal: Principal, wanted: str | None) -> Principal:

@@ -13,6 +13,8 @@ from app.governance.approvals.terms import ApprovalTerms
 
 # Who decides when nobody did.
 EXPIRY = "expiry"
+# In whose inbox an approval without approvers is.
+ANYBODY = "*"
 
 
 class SubjectKind(StrEnum):
@@ -80,6 +82,7 @@ class ApprovalSubject:
 
     ``ids`` say whose it is: `task_id`, or `execution_id`, `step_id` and `path`. ``input`` is the text that is proposed,
     which an approver may edit; with an ``input_schema`` an edited one has to be JSON that fits.
+    ``policy`` has the `rule` that wants it and the policy's `digest`.
     """
 
     kind: SubjectKind
@@ -89,6 +92,7 @@ class ApprovalSubject:
     input: str | None = None
     input_schema: Mapping[str, Any] | None = None
     reason: str = ""
+    policy: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,12 @@ class Approval:
     def ids(self) -> Mapping[str, str]:
         found: Mapping[str, str] = self.document["subject"]["ids"]
         return found
+
+    @property
+    def evidence(self) -> Mapping[str, Any] | None:
+        """What refers to its record in the artifact store; None until it is decided or has expired."""
+        entry: Mapping[str, Any] | None = self.document["evidence"]
+        return entry
 
     @property
     def is_edited(self) -> bool:

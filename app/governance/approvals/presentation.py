@@ -31,6 +31,7 @@ def present_approval(approval: Approval, *, proposed_input: str | None, may_deci
         proposed_input=proposed_input,
         input=approval.input,
         edit=Edit(by=edit["by"], at=edit["at"], diff=edit["diff"]) if edit else None,
+        evidence_sha256=approval.evidence["sha256"] if approval.evidence else None,
         decisions=[Decision(**{**one, "form": json.loads(one["form"])}) for one in approval.decisions],
         delegations=[Delegation(**one) for one in document["delegations"]],
         history=[HistoryItem(**one) for one in document["history"]],
@@ -51,6 +52,7 @@ def _item(approval: Approval, *, may_decide: bool) -> dict[str, Any]:
         "requested_by": approval.requested_by,
         "approvers": approval.approvers,
         "quorum": approval.terms.quorum,
+        "message": approval.terms.message,
         "votes": sum(one["decision"] == "approved" for one in approval.votes),
         "may_decide": is_pending and may_decide,
     }

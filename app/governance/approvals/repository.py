@@ -16,11 +16,14 @@ INDEXES = (
     Index(COLLECTION, (("tenant_id", 1), ("created_at", -1), ("_id", -1))),
     Index(COLLECTION, (("tenant_id", 1), ("status", 1), ("created_at", -1), ("_id", -1))),
     Index(COLLECTION, (("tenant_id", 1), ("kind", 1), ("created_at", -1), ("_id", -1))),
+    Index(COLLECTION, (("tenant_id", 1), ("inbox", 1), ("created_at", -1), ("_id", -1))),
     Index(COLLECTION, (("tenant_id", 1), ("task_id", 1))),
     Index(COLLECTION, (("execution_id", 1),)),
     Index(COLLECTION, (("look_at", 1),)),
+    Index(COLLECTION, (("check_at", 1),)),
 )
 OLDEST_LOOK_FIRST: Sort = (("look_at", 1),)
+OLDEST_CHECK_FIRST: Sort = (("check_at", 1),)
 _PENDING = {"status": ApprovalStatus.PENDING.value}
 # One that was cancelled may be asked anew, and nothing else.
 _OPEN = [ApprovalStatus.PENDING.value, ApprovalStatus.CANCELLED.value]
@@ -28,7 +31,7 @@ _OPEN = [ApprovalStatus.PENDING.value, ApprovalStatus.CANCELLED.value]
 
 @dataclass(frozen=True, slots=True)
 class Voter:
-    """Whose inbox is shown: all that approvers may call this key."""
+    """Whose inbox is shown: all that approvers may call this key; none for one that may not decide."""
 
     key_id: str
     names: Collection[str]
@@ -43,6 +46,8 @@ class ApprovalQuery:
     voter: Voter | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    task_id: str | None = None
+    execution_id: str | None = None
 
 
 class ApprovalRepository:
@@ -79,6 +84,11 @@ class ApprovalRepository:
         as_read = {"_id": approval.id, "version": approval.version}
         await self._documents.of_tenant(approval.tenant_id).update_one(as_read, {"$set": {"look_at": at}})
 
+    async def check_again(self, approval: Approval, at: datetime) -> None:
+        """Unless it was changed since it was read."""
+        as_read = {"_id": approval.id, "version": approval.version, **_PENDING}
+        await self._documents.of_tenant(approval.tenant_id).update_one(as_read, {"$set": {"check_at": at}})
+
     async def list_page(
         self, tenant_id: str, query: ApprovalQuery, *, limit: int, skip: int = 0, after: Cursor | None = None
     ) -> list[Approval]:
@@ -98,25 +108,32 @@ class ApprovalRepository:
         found = await self._documents.find_many({"look_at": {"$lte": now}}, limit=limit, sort=OLDEST_LOOK_FIRST)
         return [Approval.read(document) for document in found]
 
+    async def list_unchecked(self, now: datetime, *, limit: int) -> list[Approval]:
+        """Of all tenants, pending ones of which nobody knows for a while whether their work still waits."""
+        found = await self._documents.find_many({"check_at": {"$lte": now}}, limit=limit, sort=OLDEST_CHECK_FIRST)
+        return [Approval.read(document) for document in found]
+
 
 def _where(query: ApprovalQuery) -> Document:
     given = {"status": query.status, "kind": query.kind}
     where: Document = {name: value.value for name, value in given.items() if value is not None}
+    ids = {"task_id": query.task_id, "execution_id": query.execution_id}
+    where |= {name: value for name, value in ids.items() if value is not None}
     bounds = {"$gte": query.created_after, "$lt": query.created_before}
     if created := {operator: bound for operator, bound in bounds.items() if bound is not None}:
         where["created_at"] = created
-    return {"$and": [where, _addressed_to(query.voter)]} if query.voter else where
+    return where if query.voter is None else {**_addressed_to(query.voter), "$and": [where]}
 
 
 def _addressed_to(voter: Voter) -> Document:
-    addressed: list[Document] = [
-        {"approvers": {"$size": 0}},
-        {"approvers": {"$in": sorted(voter.names)}},
-        {"delegations.to": voter.key_id},
-    ]
-    of_others: list[Document] = [{"asks_requester": True}, {"requested_by": {"$ne": voter.key_id}}]
-    open_to = {**_PENDING, "voters": {"$ne": voter.key_id}, "delegations.by": {"$ne": voter.key_id}}
-    return {"$and": [open_to, {"$or": addressed}, {"$or": of_others}]}
+    # What is over is in nobody's inbox, so that this goes by its index however much others have to decide.
+    return {
+        "inbox": {"$in": sorted(voter.names)},
+        **_PENDING,
+        "voters": {"$ne": voter.key_id},
+        "delegations.by": {"$ne": voter.key_id},
+        "$or": [{"asks_requester": True}, {"requested_by": {"$ne": voter.key_id}}],
+    }
 
 
 def delay_after(waited: timedelta) -> timedelta:

@@ -82,12 +82,17 @@ async def _query(
     status: Annotated[ApprovalStatus | None, EmptyIsNone, Query(description="Only those in this status.")] = None,
     kind: Annotated[SubjectKind | None, EmptyIsNone, Query(description="Only those about this.")] = None,
     mine: Annotated[bool, Query(description="Only those that are up to your key now.")] = False,
+    task_id: Annotated[str | None, EmptyIsNone, Query(max_length=64, description="Only those of this task.")] = None,
+    execution_id: Annotated[
+        str | None, EmptyIsNone, Query(max_length=64, description="Only those of steps of this execution.")
+    ] = None,
     created_after: Annotated[datetime | None, Query(description="Asked at or after this time.")] = None,
     created_before: Annotated[datetime | None, Query(description="Asked before this time.")] = None,
 ) -> ApprovalQuery:
     after, before = in_utc(created_after, "created_after"), in_utc(created_before, "created_before")
     check_span(after, before, "created_after", "created_before")
-    return ApprovalQuery(status, kind, approvals.voter(principal) if mine else None, after, before)
+    voter = approvals.voter(principal) if mine else None
+    return ApprovalQuery(status, kind, voter, after, before, task_id, execution_id)
 
 
 @router.get("", responses=responses(422, 503))

@@ -93,6 +93,9 @@ def is_approver(approval: Approval, principal: Principal, groups: Groups) -> boo
 
 def filled_form(approval: Approval, answer: Answer) -> dict[str, Any]:
     """With the defaults of the form. Raises `Invalid`; a rejection need not fill it in."""
+    if strangers := sorted(answer.form.keys() - approval.terms.form.keys()):
+        known = ", ".join(approval.terms.form) or "none"
+        raise Invalid(f"the approval's form has no field {strangers[0][:80]!r}; it has {known}", field="form")
     filled = with_defaults(approval.terms.form, answer.form)
     if len(json.dumps(filled).encode()) > LARGEST_FORM:
         raise Invalid(f"the approval's form has more than {LARGEST_FORM} bytes", field="form")

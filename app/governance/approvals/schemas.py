@@ -102,6 +102,7 @@ class ApprovalItem(BaseModel):
     requested_by: str
     approvers: list[str] = Field(description="Who may decide now; empty: any key that may write.")
     quorum: int
+    message: str = Field(description="What the rule that asks tells approvers; empty when it tells nothing.")
     votes: int = Field(description="How many have approved the input as it is.")
     may_decide: bool = Field(description="Whether the key that asks may decide it now.")
     created_at: Timestamp
@@ -119,6 +120,9 @@ class ApprovalResponse(ApprovalItem):
     proposed_input: str | None
     input: str | None = Field(description="As it holds now, edited or not.")
     edit: Edit | None
+    evidence_sha256: str | None = Field(
+        description="Digest of its whole record, an artifact of its task or execution; null until it is over."
+    )
     decisions: list[Decision]
     delegations: list[Delegation]
     history: list[HistoryItem]

@@ -9,6 +9,7 @@ from app.errors import Conflict, Invalid, NotPermitted
 from app.governance.approvals import rules, transitions
 from app.governance.approvals.inputs import ProposedInputs
 from app.governance.approvals.models import (
+    ANYBODY,
     Answer,
     Approval,
     ApprovalNotFound,
@@ -17,11 +18,13 @@ from app.governance.approvals.models import (
     SubjectKind,
     approval_id,
 )
+from app.governance.approvals.records import ApprovalRecords
 from app.governance.approvals.repository import ApprovalQuery, ApprovalRepository, Voter
 from app.governance.approvals.settling import Settlement
 from app.governance.approvals.terms import ApprovalTerms
 from app.governance.approvals.transitions import Change, Edit, Vote
 from app.http.pagination import Page, PageParams
+from app.identity.permissions import Action, may
 from app.identity.principals import Principal
 from app.ids import is_id
 
@@ -36,6 +39,7 @@ class Approvals:
         self,
         repository: ApprovalRepository,
         inputs: ProposedInputs,
+        records: ApprovalRecords,
         settlement: Settlement,
         *,
         groups: rules.Groups,
@@ -45,6 +49,7 @@ class Approvals:
         """``find_key`` knows the keys of a tenant by their ids."""
         self._repository = repository
         self._inputs = inputs
+        self._records = records
         self._settlement = settlement
         self._groups = groups
         self._find_key = find_key
@@ -58,7 +63,7 @@ class Approvals:
         One that was cancelled is asked anew: its work had been given up, and was begun again.
         """
         asked = approval_id(tenant_id, subject.kind, subject.key)
-        stored = None if subject.input is None else await self._inputs.put(tenant_id, asked, subject.input)
+        stored = None if subject.input is None else await self._inputs.put(tenant_id, subject.ids, subject.input)
         document = transitions.requested(
             tenant_id, subject, terms, requested_by=requested_by, stored_input=stored, now=self._clock()
         )
@@ -82,7 +87,7 @@ class Approvals:
     async def proposed_input(self, approval: Approval) -> str | None:
         """As it was asked, before any edit."""
         stored = approval.document["subject"]["input"]
-        return await self._inputs.get(approval.tenant_id, approval.id, stored)
+        return await self._inputs.get(approval.tenant_id, approval.ids, stored)
 
     async def list_page(self, principal: Principal, query: ApprovalQuery, params: PageParams) -> Page[Approval]:
         found, total = await asyncio.gather(
@@ -94,7 +99,9 @@ class Approvals:
         return Page.of(found, params, total=total)
 
     def voter(self, principal: Principal) -> Voter:
-        return Voter(principal.key_id, rules.names_of(principal, self._groups))
+        if not may(principal.role, Action.WRITE):
+            return Voter(principal.key_id, frozenset())
+        return Voter(principal.key_id, rules.names_of(principal, self._groups) | {ANYBODY})
 
     def check_may_decide(self, approval: Approval, principal: Principal) -> str | None:
         """On behalf of which key, if not its own. Raises `NotPermitted` and `AlreadyVoted`."""
@@ -125,7 +132,7 @@ class Approvals:
             rules.check_version(approval, version)
             rules.check_revision(approval, answer)
             vote = await self._vote(approval, principal, answer)
-            change = transitions.voted(approval, vote, self._clock())
+            change = await self._recorded(approval, transitions.voted(approval, vote, self._clock()))
             if decided := await self._repository.change(approval, change, before=self._clock()):
                 return await self._settled(decided)
         raise Conflict("others decide at the same time; try again")
@@ -148,7 +155,7 @@ class Approvals:
         for _ in range(_ROUNDS):
             if approval.status is not ApprovalStatus.PENDING:
                 return approval
-            change = transitions.expired(approval, self._clock())
+            change = await self._recorded(approval, transitions.expired(approval, self._clock()))
             if changed := await self._repository.change(approval, change):
                 return await self._settled(changed)
             approval = await self.get(approval.tenant_id, approval.id)
@@ -160,6 +167,10 @@ class Approvals:
         if not is_pending or (await self._now(approval)).version == approval.version:
             await self._settlement.catch_up(approval)
 
+    async def check(self, approval: Approval) -> None:
+        """One that nothing waits for any more is cancelled."""
+        await self._now(approval)
+
     async def _find(self, tenant_id: str, wanted: str) -> Approval | None:
         found = await self._repository.find(tenant_id, wanted)
         return None if found is None else await self._with_input(found)
@@ -167,7 +178,7 @@ class Approvals:
     async def _with_input(self, approval: Approval) -> Approval:
         edit = approval.document["edit"]
         stored = edit["input"] if edit else approval.document["subject"]["input"]
-        text = await self._inputs.get(approval.tenant_id, approval.id, stored)
+        text = await self._inputs.get(approval.tenant_id, approval.ids, stored)
         return approval if text is None else approval.with_input(text)
 
     async def _pending(self, tenant_id: str, wanted: str) -> Approval:
@@ -201,8 +212,13 @@ class Approvals:
         edited = answer.edited_input
         if edited is None or edited == approval.input:
             return None
-        stored = await self._inputs.put(approval.tenant_id, approval.id, edited)
+        stored = await self._inputs.put(approval.tenant_id, approval.ids, edited)
         return Edit(stored, rules.diff_of(await self.proposed_input(approval) or "", edited))
+
+    async def _recorded(self, approval: Approval, change: Change) -> Change:
+        if change["$set"].get("outcome") is None:
+            return change
+        return await self._records.with_record(approval, change, await self.proposed_input(approval))
 
     def _check_delegation(self, approval: Approval, principal: Principal, to: str) -> None:
         if not approval.terms.delegation:

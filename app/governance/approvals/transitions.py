@@ -8,6 +8,7 @@ from typing import Any
 
 from app.database.documents import Document
 from app.governance.approvals.models import (
+    ANYBODY,
     EXPIRY,
     Answer,
     Approval,
@@ -25,6 +26,8 @@ Change = Mapping[str, Any]
 PATIENCE = timedelta(seconds=5)
 # How often it is looked whether anything still waits for it.
 LOOK_AGAIN = timedelta(seconds=30)
+# In nobody's inbox, and nothing to look after.
+_OVER: Mapping[str, Any] = {"inbox": [], "check_at": None}
 _OUTCOMES = {"approve": Outcome.APPROVED, "reject": Outcome.REJECTED, "fail": Outcome.FAILED}
 _SYSTEM = "system"
 
@@ -66,10 +69,11 @@ def requested(
         "execution_id": subject.ids.get("execution_id"),
         "terms": terms.model_dump_json(exclude_unset=True),
         "approvers": list(terms.approvers),
+        "inbox": list(terms.approvers) or [ANYBODY],
         # Where no key is asked for, nobody can be told from somebody else.
         "asks_requester": terms.self_approval or requested_by == ANONYMOUS,
         "status": ApprovalStatus.PENDING.value,
-        "outcome": None,
+        **dict.fromkeys(("outcome", "escalated_at", "decided_at", "edit", "evidence")),
         "version": 1,
         "revision": 1,
         "requested_by": requested_by,
@@ -77,19 +81,17 @@ def requested(
         "updated_at": now,
         "expires_at": now + terms.expires_in if terms.expires_in else None,
         "escalates_at": now + terms.escalates_after if terms.escalates_after else None,
-        "escalated_at": None,
-        "decided_at": None,
         "decisions": [],
         "voters": [],
         "delegations": [],
-        "edit": None,
         "history": [_entry(now, "requested", requested_by, {})],
         "recorded": [],
         "look_at": now + PATIENCE,
+        "check_at": now + LOOK_AGAIN,
     }
 
 
-_ASKED_ANEW = ("subject", "terms", "approvers", "asks_requester", "requested_by", "expires_at", "escalates_at")
+_ASKED_ANEW = ("subject", "terms", "approvers", "inbox", "asks_requester", "requested_by", "expires_at", "escalates_at")
 
 
 def asked_again(approval: Approval, anew: Document, now: datetime) -> Change:
@@ -97,6 +99,7 @@ def asked_again(approval: Approval, anew: Document, now: datetime) -> Change:
     fields = {name: anew[name] for name in _ASKED_ANEW}
     fresh = {"status": ApprovalStatus.PENDING.value, "decided_at": None, "escalated_at": None, "edit": None}
     fields |= {**fresh, "revision": approval.revision + 1, "voters": [], "delegations": []}
+    fields["check_at"] = now + LOOK_AGAIN
     return _changed(now, "requested", anew["requested_by"], {}, fields)
 
 
@@ -121,42 +124,49 @@ def voted(approval: Approval, vote: Vote, now: datetime) -> Change:
         by = {"by": vote.by.key_id, "at": now}
         fields["edit"] = {**by, "input": dict(edit.stored), "diff": edit.diff}
     if is_last:
-        fields |= {"status": event.value, "outcome": event.value, "decided_at": now}
+        fields |= {"status": event.value, "outcome": event.value, "decided_at": now, **_OVER}
     detail = {"on_behalf_of": vote.on_behalf_of, "via": vote.answer.via, "revision": revision, "is_last": is_last}
     return _changed(now, event.value, vote.by.key_id, detail, fields, pushed={"decisions": decision})
 
 
 def delegated(by: str, to: str, comment: str, now: datetime) -> Change:
     delegation = {"by": by, "to": to, "comment": comment, "at": now}
-    return _changed(now, "delegated", by, {"to": to}, {}, pushed={"delegations": delegation})
+    return _changed(now, "delegated", by, {"to": to}, {}, pushed={"delegations": delegation, "inbox": to})
 
 
 def expired(approval: Approval, now: datetime) -> Change:
     outcome = _OUTCOMES[approval.terms.on_expiry]
-    fields = {"status": ApprovalStatus.EXPIRED.value, "outcome": outcome.value, "decided_at": now}
+    status = ApprovalStatus.EXPIRED.value
+    fields: dict[str, Any] = {"status": status, "outcome": outcome.value, "decided_at": now, **_OVER}
     return _changed(now, "expired", EXPIRY, {"outcome": outcome.value}, fields)
 
 
 def escalated(approval: Approval, now: datetime) -> Change:
     further = approval.terms.escalation.to if approval.terms.escalation else []
     approvers = list(dict.fromkeys([*approval.approvers, *further])) if approval.approvers else []
-    return _changed(
-        now, "escalated", _SYSTEM, {"to": further}, {"approvers": approvers, "escalates_at": None, "escalated_at": now}
-    )
+    inbox = list(dict.fromkeys([*approval.document["inbox"], *approvers]))
+    fields: dict[str, Any] = {"approvers": approvers, "inbox": inbox, "escalates_at": None, "escalated_at": now}
+    return _changed(now, "escalated", _SYSTEM, {"to": further}, fields)
 
 
 def cancelled(now: datetime) -> Change:
     """Nothing waits for it any more."""
-    fields = {"status": ApprovalStatus.CANCELLED.value, "decided_at": now}
+    fields = {"status": ApprovalStatus.CANCELLED.value, "decided_at": now, **_OVER}
     return _changed(now, "cancelled", _SYSTEM, {}, fields)
 
 
-def next_look(approval: Approval, now: datetime) -> datetime | None:
-    """When the upkeep is to look at one that was told and recorded; None: never again."""
+def applied(document: Document, change: Change) -> Document:
+    """The approval as it is once the change is written."""
+    pushed = {name: [*document[name], value] for name, value in change["$push"].items()}
+    return {**document, **change["$set"], **pushed, "version": document["version"] + change["$inc"]["version"]}
+
+
+def next_look(approval: Approval) -> datetime | None:
+    """When the time of one that was told and recorded has come; None: no time is set for it."""
     if approval.status is not ApprovalStatus.PENDING:
         return None
-    moments = (approval.expires_at, approval.document["escalates_at"], now + LOOK_AGAIN)
-    return min(moment for moment in moments if moment is not None)
+    moments = (approval.expires_at, approval.document["escalates_at"])
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _described(subject: ApprovalSubject, stored_input: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -166,6 +176,7 @@ def _described(subject: ApprovalSubject, stored_input: Mapping[str, Any] | None)
         "ids": dict(subject.ids),
         "input": stored_input,
         "input_schema": None if subject.input_schema is None else json.dumps(subject.input_schema),
+        "policy": None if subject.policy is None else dict(subject.policy),
     }
 
 

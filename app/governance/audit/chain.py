@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from app.cancellation import undisturbed
 from app.database.errors import DuplicateDocument
@@ -28,6 +29,11 @@ class Chain:
         self._tried: dict[str, Entry] = {}
         self._head: Head | None = None
         self._turn = asyncio.Lock()
+
+    @property
+    def head(self) -> Head | None:
+        """The last entry, while this process has written it and knows of no later one."""
+        return self._head
 
     @undisturbed
     async def append(self, act: Act) -> None:
@@ -61,8 +67,8 @@ class Chain:
             entry = self._tried.get(act.id)
             if entry is not None:
                 if await self._repository.has(entry):
-                    self._waiting.remove(act)
-                del self._tried[act.id]
+                    self._written(act)
+                self._tried.pop(act.id, None)
 
     async def _write_once(self, acts: Sequence[Act]) -> None:
         head, self._head = self._head or await self._repository.read_head(self._tenant_id), None
@@ -73,9 +79,14 @@ class Chain:
         except DuplicateDocument:
             return
         for act in acts:
-            self._waiting.remove(act)
-            del self._tried[act.id]
+            self._written(act)
+            self._tried.pop(act.id, None)
         self._head = head_of(entries[-1])
+
+    def _written(self, act: Act) -> None:
+        # The same act may have been given twice, by the request and by the upkeep.
+        with suppress(ValueError):
+            self._waiting.remove(act)
 
 
 def _linked(acts: Sequence[Act], head: Head) -> list[Entry]:

@@ -16,6 +16,7 @@ from app.errors import Invalid
 from app.hash_chain import BEGINNING, canonical, digest_of
 
 Entry = dict[str, Any]
+_PLAIN = ("tenant_id", "at", "kind", "actor")
 _HEAD = re.compile(r"(?P<seq>0|[1-9][0-9]{0,14}):(?P<hash>[0-9a-f]{64})")
 
 
@@ -69,6 +70,20 @@ def document_of(entry: Entry) -> Document:
         "subject": [{"name": name, "value": value} for name, value in entry["subject"].items()],
         "detail": canonical(entry["detail"]).decode(),
     }
+
+
+def intent_of(act: Act) -> Document:
+    """An act as it is stored before it is done."""
+    named = [{"name": name, "value": value} for name, value in act.subject.items()]
+    detail = canonical(act.detail).decode()
+    return {"_id": act.id, **{name: getattr(act, name) for name in _PLAIN}, "subject": named, "detail": detail}
+
+
+def act_of(document: Document) -> Act:
+    """What `intent_of` has stored."""
+    named = {one["name"]: one["value"] for one in document["subject"]}
+    plain = {name: document[name] for name in _PLAIN}
+    return Act(id=document["_id"], **plain, subject=named, detail=json.loads(document["detail"]))
 
 
 def entry_of(document: Document) -> Entry:

@@ -1,13 +1,14 @@
 """The audit trail in the store: entries are inserted and read, and nothing else."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from app.clock import to_iso
 from app.database.documents import Document, Documents, Sort
 from app.database.indexes import Index
-from app.governance.audit.entries import Entry, Head, document_of, entry_of, head_of, id_of
+from app.governance.audit.entries import Act, Entry, Head, document_of, entry_of, head_of, id_of
 from app.http.pagination import MOST_COUNTED, Cursor, InvalidCursor, PageParams
 
 COLLECTION = "audit"
@@ -34,6 +35,10 @@ class AuditQuery:
     subject: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What is asked for, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     def as_filter(self) -> dict[str, Any]:
         wanted = {"kind": self.kind, "actor": self.actor, "subject.value": self.subject}
@@ -66,6 +71,12 @@ class AuditRepository:
         tenant_id, seq = entry["tenant_id"], entry["seq"]
         found = await self._documents.of_tenant(tenant_id).find_one({"_id": id_of(tenant_id, seq)}, fields=("hash",))
         return found is not None and found["hash"] == entry["hash"]
+
+    async def has_act(self, act: Act) -> bool:
+        """Whether any entry is of this act."""
+        at = datetime.fromisoformat(to_iso(act.at))
+        where = {"kind": act.kind, "at": at, "id": act.id}
+        return await self._documents.of_tenant(act.tenant_id).find_one(where, fields=("seq",)) is not None
 
     async def list_page(self, tenant_id: str, query: AuditQuery, params: PageParams) -> list[Document]:
         """Newest first, one more than the page has."""

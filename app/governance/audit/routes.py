@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, BeforeValidator, Field, StringConstraints
 
 from app.governance.audit.entries import Entry
+from app.governance.audit.recording import Record
 from app.governance.audit.repository import AuditQuery
 from app.governance.audit.service import AuditService
 from app.http.openapi import Responses, responses
@@ -107,11 +108,12 @@ async def get_audit_head(service: Service, principal: CurrentAdministrator) -> A
 
 @router.get("/export", response_class=StreamingResponse, responses={**responses(403, 422, 503), **_LINES})
 async def export_audit_trail(
-    service: Service, principal: CurrentAdministrator, query: AuditFilter
+    service: Service, principal: CurrentAdministrator, query: AuditFilter, record: Record
 ) -> StreamingResponse:
     """The entries as JSON Lines in the order of the chain; without a filter it is what anybody can verify."""
     # So that a store that is down is a 503: once the stream has begun, it could only break off.
     await service.get_head(principal.tenant_id)
+    await record("audit.exported", {}, query.told())
     return StreamingResponse(service.export(principal.tenant_id, query), media_type=JSON_LINES)
 
 

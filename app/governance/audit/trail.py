@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -28,6 +28,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _LAST_TRY = 1.0
 STOP_PATIENCE = timedelta(seconds=1)
+HEAD_PAUSE = timedelta(hours=1)
 
 log = get_logger(__name__)
 
@@ -47,6 +48,7 @@ class AuditTrail:
         self._clock = clock
         self._on_lost = on_lost
         self._chains: dict[str, Chain] = {}
+        self._heads_told: dict[str, datetime] = {}
         self._late: deque[Act] = deque()
         self._writer: asyncio.Task[None] | None = None
 
@@ -62,12 +64,21 @@ class AuditTrail:
 
         Never fails what it tells of: while the store is away, acts wait in memory, up to `MOST_LATE`.
         """
-        act = self._act(tenant_id, kind, actor, subject, detail)
+        await self.write(self.act(tenant_id, kind, actor, subject, detail))
+
+    async def write(self, act: Act) -> bool:
+        """`record`, of an act that `act` has made; False while it waits in memory only."""
         try:
-            await self._chain_of(tenant_id).append(act)
+            await self._append(act)
         except OrchestratorError as error:
-            log.warning("audit.delayed", kind=kind, error_type=type(error).__name__)
+            log.warning("audit.delayed", kind=act.kind, error_type=type(error).__name__)
             self._delay(act)
+            return False
+        return True
+
+    async def has(self, act: Act) -> bool:
+        """Whether the store has an entry of it."""
+        return await self._repository.has_act(act)
 
     def record_soon(
         self,
@@ -78,7 +89,7 @@ class AuditTrail:
         detail: Mapping[str, Any] = NOTHING,
     ) -> None:
         """`record` for those who cannot wait for the store at all."""
-        self._delay(self._act(tenant_id, kind, actor, subject, detail))
+        self._delay(self.act(tenant_id, kind, actor, subject, detail))
 
     async def close(self) -> None:
         """Write what still waits, if the store takes it now."""
@@ -88,7 +99,10 @@ class AuditTrail:
         for act in self._late:
             self._lose(act)
 
-    def _act(self, tenant_id: str, kind: str, actor: str, subject: Mapping[str, str], detail: Mapping[str, Any]) -> Act:
+    def act(
+        self, tenant_id: str, kind: str, actor: str, subject: Mapping[str, str], detail: Mapping[str, Any] = NOTHING
+    ) -> Act:
+        """What is done now, as it may be recorded. Another entry with the same ``id`` is of the same act."""
         named = {name: storable(self._redactor.text(str(value)))[:LONGEST_NAME] for name, value in subject.items()}
         return Act(new_id(), tenant_id, self._clock(), kind, actor, named, self._told(detail))
 
@@ -96,6 +110,15 @@ class AuditTrail:
         told: Mapping[str, Any] = self._redactor.value(detail)
         size = len(canonical(told))
         return told if size <= LONGEST_DETAIL else {"left_out_bytes": size, "digest": digest_of(told)}
+
+    async def _append(self, act: Act) -> None:
+        chain = self._chain_of(act.tenant_id)
+        await chain.append(act)
+        told = self._heads_told.get(act.tenant_id)
+        if chain.head is not None and (told is None or act.at - told >= HEAD_PAUSE):
+            self._heads_told[act.tenant_id] = act.at
+            # Wherever logs are collected, this is an anchor that whoever changes the store cannot reach.
+            log.info("audit.head", tenant_id=act.tenant_id, anchor=str(chain.head))
 
     def _chain_of(self, tenant_id: str) -> Chain:
         return self._chains.setdefault(tenant_id, Chain(self._repository, tenant_id))
@@ -113,7 +136,7 @@ class AuditTrail:
         while self._late:
             act = self._late[0]
             try:
-                await self._chain_of(act.tenant_id).append(act)
+                await self._append(act)
             except StoreFailure:
                 # The store will not have this one, ever; those behind it must not wait for it.
                 self._lose(self._late.popleft())

@@ -133,8 +133,8 @@ async def put_budget(
 ) -> BudgetResponse:
     """Set a budget. It holds besides what the deployment configures, and so can only lower that."""
     limits = body.limits_for(scope)
-    state = await service.put(principal.tenant_id, Scope(scope), owner, limits, by=principal.key_id)
-    await record("budget.put", {"scope": scope.value, "name": owner}, {"limits": limits})
+    async with record.around("budget.put", {"scope": scope.value, "name": owner}, {"limits": limits}):
+        state = await service.put(principal.tenant_id, Scope(scope), owner, limits, by=principal.key_id)
     return BudgetResponse(**_fields(state))
 
 
@@ -143,8 +143,8 @@ async def delete_budget(
     scope: ScopePath, owner: OwnerPath, service: Service, principal: CurrentAdministrator, record: Record
 ) -> None:
     """Delete a stored budget; what the deployment configures still holds."""
-    await service.delete(principal.tenant_id, Scope(scope), owner)
-    await record("budget.deleted", {"scope": scope.value, "name": owner})
+    async with record.around("budget.deleted", {"scope": scope.value, "name": owner}):
+        await service.delete(principal.tenant_id, Scope(scope), owner)
 
 
 def _fields(state: BudgetState) -> dict[str, Any]:

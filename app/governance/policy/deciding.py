@@ -13,6 +13,14 @@ from app.governance.policy.models import AutoApproval, Effect, Mode
 from app.governance.policy.policy import Batch, Guarded, Policy
 
 _LIST = cel.Type.List(cel.Type.DYN)
+# By threshold: what it is of, and whether that has to be below it.
+_THRESHOLDS: Mapping[str, tuple[str, bool]] = {
+    "risk_below": ("scores.risk", True),
+    "cost_below": ("scores.cost", True),
+    "feasibility_above": ("scores.feasibility", False),
+    "alignment_above": ("scores.alignment", False),
+    "spend_usd_below": ("spend.usd", True),
+}
 _STRICTEST_FIRST = (Effect.DENY, Effect.REQUIRE_APPROVAL, Effect.ALLOW)
 
 
@@ -89,15 +97,15 @@ def _decided(policy: Policy, facts: Facts, matches: list[_Match]) -> Decision:
 def _with_auto_approval(decision: Decision, thresholds: AutoApproval | None, facts: Facts) -> Decision:
     if decision.effect is not Effect.REQUIRE_APPROVAL or thresholds is None:
         return decision
-    limits = {"risk": thresholds.risk_below, "cost": thresholds.cost_below}
     told = []
-    for name, limit in limits.items():
+    for name, (fact, is_upper) in _THRESHOLDS.items():
+        limit = getattr(thresholds, name)
         if limit is None:
             continue
-        score = facts.values.get(f"scores.{name}")
-        if score is None or not score < limit:
+        value = facts.values.get(fact)
+        if value is None or not (value < limit if is_upper else value > limit):
             return decision
-        told.append(f"{name} {score:.4g} is below {limit:.4g}")
+        told.append(f"{fact.partition('.')[2]} {value:.4g} is {'below' if is_upper else 'above'} {limit:.4g}")
     reason = f"approved automatically: {' and '.join(told)}"
     return replace(decision, effect=Effect.ALLOW, approval=None, reasons=(*decision.reasons, reason))
 

@@ -66,6 +66,10 @@ class PolicyGate:
         """Raises what the store raises: where nobody knows the policy, nothing goes on."""
         return decided_by(await self.policy_of(tenant_id), facts)
 
+    async def governs(self, tenant_id: str) -> bool:
+        """Whether there is a policy at all."""
+        return await self.policy_of(tenant_id) is not None
+
     async def policy_of(self, tenant_id: str) -> Held:
         """As it was a moment ago."""
         known = self._read.get(tenant_id)

@@ -1,5 +1,6 @@
 """Texts to policies: read, checked and compiled. A text with any error is refused whole, with all of its errors."""
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 
 from app.field_problems import field_problems
 from app.governance.policy.conditions import MOST_WORK_TOGETHER, Condition, compile_condition
-from app.governance.policy.models import FactKind, Mode, PolicyDocument, Rule
+from app.governance.policy.models import Effect, FactKind, Mode, PolicyDocument, Rule
 from app.governance.policy.policy import Guarded, Policy, assemble
 from app.source_problems import WHOLE, DocumentInvalid, Positions, Problem, problems_of
 from app.source_tree import Limits, SourceInvalid
@@ -58,13 +59,19 @@ def _loaded(document: dict[str, Any], positions: Positions, source: str) -> Poli
 
 
 def _readable_rules(document: dict[str, Any]) -> Iterator[tuple[int, Rule]]:
-    """Those of a broken document with whose fields nothing is wrong, so that their conditions are checked as well."""
+    """Those of a broken document, or at least their conditions, so that these are checked as well."""
     rules = document.get("rules")
     for place, rule in enumerate(rules if isinstance(rules, list) else ()):
-        try:
-            yield place, Rule.model_validate(rule)
-        except ValidationError:
-            continue
+        for candidate in (rule, _condition_alone(rule, place)):
+            with contextlib.suppress(ValidationError):
+                yield place, Rule.model_validate(candidate)
+                break
+
+
+def _condition_alone(rule: Any, place: int) -> dict[str, Any]:
+    written = rule if isinstance(rule, dict) else {}
+    kept = {"applies_to": written.get("applies_to"), "when": written.get("when") or ""}
+    return {"name": f"rule-{place}", **kept, "decide": Effect.DENY.value}
 
 
 def _compiled(rules: dict[int, Rule], positions: Positions, problems: list[Problem]) -> Compiled:

@@ -67,17 +67,28 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class AutoApproval(Strict):
-    """Scores below which what would need an approval is allowed without one; all that are given have to be lower."""
+Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
-    risk_below: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
-    cost_below: float | None = Field(None, gt=0, le=1, allow_inf_nan=False)
+
+class AutoApproval(Strict):
+    """Within these thresholds what would need an approval is allowed without one; all that are given have to hold."""
+
+    risk_below: Share | None = None
+    cost_below: Share | None = None
+    feasibility_above: float | None = Field(None, ge=0, lt=1, allow_inf_nan=False)
+    alignment_above: float | None = Field(None, ge=0, lt=1, allow_inf_nan=False)
+    spend_usd_below: float | None = Field(None, gt=0, allow_inf_nan=False, description="Of earlier attempts.")
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
-        if self.risk_below is None and self.cost_below is None:
-            raise ValueError("give at least one of risk_below and cost_below")
+        if not any(limit is not None for limit in self.model_dump().values()):
+            raise ValueError(f"give at least one of {', '.join(type(self).model_fields)}")
         return self
+
+    @property
+    def is_scored(self) -> bool:
+        limits = self.model_dump(exclude={"spend_usd_below"})
+        return any(limit is not None for limit in limits.values())
 
 
 class Rule(Strict):

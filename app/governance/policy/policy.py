@@ -44,7 +44,8 @@ class Policy:
     def is_scored(self) -> bool:
         """Whether scores can change what it decides."""
         names = {name for batches in self.batches.values() for batch in batches for name in batch.names}
-        return self.document.auto_approve is not None or any(name.startswith("scores.") for name in names)
+        automatic = self.document.auto_approve
+        return (automatic is not None and automatic.is_scored) or any(name.startswith("scores.") for name in names)
 
 
 def assemble(document: PolicyDocument, rules: Mapping[FactKind, list[Guarded]]) -> Policy:

@@ -21,7 +21,7 @@ from app.governance.policy.schemas import (
     PolicyVersion,
     PolicyVersionsResponse,
 )
-from app.governance.policy.service import DryRun, PolicyService, StoredPolicy
+from app.governance.policy.service import DryRun, PolicyService, StoredPolicy, Window
 from app.http.body_limit import Documents
 from app.http.documents import MEDIA_TYPES, DocumentText, ExpectedVersion, document_body
 from app.http.openapi import responses, writing
@@ -143,10 +143,10 @@ async def decide_by_policy(body: DecideRequest, service: Service, principal: Cur
 
 @router.post("/dry-run", responses=writing())
 async def dry_run_policy(body: DryRunRequest, service: Service, principal: CurrentPrincipal) -> DryRunResponse:
-    """What a policy would have decided about past tasks, and where that differs from what holds now."""
+    """What a policy would have decided about past tasks or steps, and where that differs from what holds now."""
     since, until = in_utc(body.since, "since"), in_utc(body.until, "until")
     check_span(since, until, "since", "until")
-    return _tried(await service.dry_run(principal.tenant_id, body.policy, since=since, until=until, limit=body.limit))
+    return _tried(await service.dry_run(principal.tenant_id, body.policy, Window(body.of, since, until, body.limit)))
 
 
 def _present(stored: StoredPolicy, response: Response) -> PolicyResponse:
@@ -174,8 +174,10 @@ def _tried(tried: DryRun) -> DryRunResponse:
         after=dict(tried.after),
         changes=[
             DryRunChange(
-                task_id=one.task.id,
-                created_at=one.task.created_at,
+                task_id=one.work.ids.get("task_id"),
+                execution_id=one.work.ids.get("execution_id"),
+                path=one.work.ids.get("path"),
+                created_at=one.work.created_at,
                 before=_decision(one.before),
                 after=_decision(one.after),
             )

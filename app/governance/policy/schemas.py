@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.governance.policy.loading import LIMITS
 from app.governance.policy.models import Effect, FactKind
+from app.governance.policy.service import Tried
 from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
 
@@ -87,7 +88,7 @@ class DecideResponse(PolicyDecision):
 
 
 class DryRunRequest(BaseModel):
-    """A policy, and which past tasks to try it on: the newest ones between two moments."""
+    """A policy, and which past work to try it on: the newest between two moments."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -95,25 +96,31 @@ class DryRunRequest(BaseModel):
     )
 
     policy: str = Field(max_length=LIMITS.size, description="Its text, as YAML or JSON.")
-    since: datetime | None = Field(None, description="Tasks that were submitted then or later.")
-    until: datetime | None = Field(None, description="Tasks that were submitted before.")
-    limit: int = Field(100, ge=1, le=MOST_EXAMINED, description="How many tasks, newest first.")
+    of: Tried = Field(Tried.TASKS, description="Tasks, or steps of executions.")
+    since: datetime | None = Field(None, description="Tasks that were submitted, executions started, then or later.")
+    until: datetime | None = Field(None, description="Tasks that were submitted, executions started, before.")
+    limit: int = Field(100, ge=1, le=MOST_EXAMINED, description="How many tasks or steps, newest first.")
 
 
 class DryRunChange(BaseModel):
-    task_id: str
+    task_id: str | None = Field(description="Null for a step.")
+    execution_id: str | None = Field(description="Whose step it is; null for a task.")
+    path: str | None = Field(description="Of the step, as in `review[2].fix`; null for a task.")
     created_at: Timestamp
     before: PolicyDecision
     after: PolicyDecision
 
 
 class DryRunResponse(BaseModel):
-    """Steps and tool calls are not tried: what they were about is not kept."""
+    """Tool calls are not tried: what they were about is not kept.
+
+    Steps are examined by whole executions, but for one that has more than `limit` by itself.
+    """
 
     digest: str = Field(description="Of the policy that was tried.", examples=[EXAMPLE_DIGEST])
     examined: int
-    oldest: Timestamp | None = Field(description="When the oldest of them was submitted; go on from here as `until`.")
-    before: dict[Effect, int] = Field(description="How many tasks each effect has by what holds now.")
+    oldest: Timestamp | None = Field(description="When the oldest of them began; go on from here as `until`.")
+    before: dict[Effect, int] = Field(description="How many each effect has by what holds now.")
     after: dict[Effect, int] = Field(description="How many it would have had.")
-    changes: list[DryRunChange] = Field(description="Tasks whose effect would have been another one.")
+    changes: list[DryRunChange] = Field(description="What would have been decided otherwise.")
     api_version: Literal["v1"] = "v1"

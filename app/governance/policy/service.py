@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol
 
 from app.errors import Invalid
 from app.governance.policy.deciding import Decision
 from app.governance.policy.facts import Facts, read_facts
-from app.governance.policy.gate import PolicyGate, decided_by
+from app.governance.policy.gate import Held, PolicyGate, decided_by
 from app.governance.policy.loading import load_policy
 from app.governance.policy.models import Effect, FactKind, PolicyChanged, PolicyNotFound
 from app.governance.policy.policy import Policy
@@ -20,7 +22,8 @@ from app.http.pagination import MOST_COUNTED, Page, PageParams
 # Compiling takes a processor; more at once would make other requests slower.
 MOST_AT_ONCE = 2
 
-Record = Callable[[str, str, str, Mapping[str, str], Mapping[str, Any]], Awaitable[None]]
+# Keeps what is done in the block that it is entered for: the tenant, the kind of act, who, to what, and the details.
+Around = Callable[[str, str, str, Mapping[str, str], Mapping[str, Any]], AbstractAsyncContextManager[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +35,73 @@ class StoredPolicy:
     current: Current | None
 
 
+class Tried(StrEnum):
+    """What a policy is tried out on."""
+
+    TASKS = "tasks"
+    STEPS = "steps"
+
+
 @dataclass(frozen=True, slots=True)
-class PastTask:
-    """A task as its policy would have seen it."""
+class PastWork:
+    """A task or a step as its policy would have seen it; ``ids`` say whose it is.
+
+    ``created_at`` is when it was submitted, or its execution was started.
+    """
 
     id: str
     created_at: datetime
     facts: Facts
+    ids: Mapping[str, str]
 
 
-class PastTasks(Protocol):
+class History(Protocol):
     async def __call__(
         self, tenant_id: str, *, since: datetime | None, until: datetime | None, limit: int
-    ) -> Sequence[PastTask]:
-        """Those that were given to an agent, newest first."""
+    ) -> Sequence[PastWork]:
+        """What was to be decided about, newest first."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which past work: the newest ``limit`` of these between two moments."""
+
+    of: Tried
+    since: datetime | None
+    until: datetime | None
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """What would have been decided otherwise."""
 
-    task: PastTask
+    work: PastWork
     before: Decision
     after: Decision
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """``before`` and ``after`` count tasks by what is decided about them."""
+    """``before`` and ``after`` count what was examined by what is decided about it."""
 
     digest: str
-    examined: Sequence[PastTask]
+    examined: Sequence[PastWork]
     before: Mapping[Effect, int]
     after: Mapping[Effect, int]
     changes: Sequence[Change]
 
 
 class PolicyService:
-    def __init__(self, repository: PolicyRepository, gate: PolicyGate, past: PastTasks, *, record: Record) -> None:
-        """``record`` writes to the audit trail."""
+    def __init__(
+        self, repository: PolicyRepository, gate: PolicyGate, past: Mapping[Tried, History], *, around: Around
+    ) -> None:
+        """``around`` a change it is kept in the audit trail, whatever becomes of this process meanwhile."""
         self._repository = repository
         self._gate = gate
         self._past = past
-        self._record = record
+        self._around = around
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def validate(self, text: str) -> Policy:
@@ -94,10 +120,10 @@ class PolicyService:
             raise _changed()
         # The version first: after a crash in between the current one is still there.
         await self._repository.keep_version(tenant_id, policy.digest, text, by=by)
-        if not await self._repository.make_current(tenant_id, policy.digest, by=by, expected=expected):
-            raise _changed()
         detail = {"digest": policy.digest, "before": before.digest if before else None}
-        await self._record(tenant_id, "policy.put", by, {"policy": policy.digest}, detail)
+        async with self._around(tenant_id, "policy.put", by, {"policy": policy.digest}, detail):
+            if not await self._repository.make_current(tenant_id, policy.digest, by=by, expected=expected):
+                raise _changed()
         await self._gate.read_again(tenant_id)
         return await self.get(tenant_id)
 
@@ -134,9 +160,10 @@ class PolicyService:
             raise PolicyNotFound("no policy is stored")
         if expected is not None and current.digest != expected:
             raise _changed()
-        if not await self._repository.remove(tenant_id, by=by, expected=current.digest):
-            raise _changed()
-        await self._record(tenant_id, "policy.deleted", by, {"policy": current.digest}, {"digest": current.digest})
+        digest = current.digest
+        async with self._around(tenant_id, "policy.deleted", by, {"policy": digest}, {"digest": digest}):
+            if not await self._repository.remove(tenant_id, by=by, expected=digest):
+                raise _changed()
         await self._gate.read_again(tenant_id)
 
     async def decide(self, tenant_id: str, kind: FactKind, document: Mapping[str, Any]) -> Decision:
@@ -147,14 +174,14 @@ class PolicyService:
             raise Invalid(f"facts.{'.'.join(path)}: {message}", field=f"facts.{'.'.join(path)}")
         return decided_by(await self._gate.read_again(tenant_id), facts)
 
-    async def dry_run(
-        self, tenant_id: str, text: str, *, since: datetime | None, until: datetime | None, limit: int
-    ) -> DryRun:
-        """What this policy would have decided about past tasks, beside what holds now. Raises `PolicyInvalid`."""
+    async def dry_run(self, tenant_id: str, text: str, window: Window) -> DryRun:
+        """What this policy would have decided about past work, beside what holds now. Raises `PolicyInvalid`."""
         policy = await self.validate(text)
         held = await self._gate.read_again(tenant_id)
-        past = await self._past(tenant_id, since=since, until=until, limit=limit)
-        found = [Change(one, decided_by(held, one.facts), decided_by(policy, one.facts)) for one in past]
+        history = self._past[window.of]
+        past = await history(tenant_id, since=window.since, until=window.until, limit=window.limit)
+        # One by one: hundreds of slow conditions together would keep others from their answers.
+        found = [await asyncio.to_thread(_compared, held, policy, one) for one in past]
         return DryRun(
             policy.digest,
             past,
@@ -162,6 +189,10 @@ class PolicyService:
             Counter(one.after.effect for one in found),
             [one for one in found if one.before.effect is not one.after.effect],
         )
+
+
+def _compared(held: Held, policy: Policy, work: PastWork) -> Change:
+    return Change(work, decided_by(held, work.facts), decided_by(policy, work.facts))
 
 
 def _changed() -> PolicyChanged:

@@ -9,8 +9,11 @@ from app.database.documents import Document
 from app.errors import Invalid
 from app.events.signals import Signals
 from app.identity.event_tokens import EventTokens
+from app.jobs.broker import WORKFLOW_QUEUE
 from app.jobs.models import Job
 from app.jobs.workers import WorkerDirectory
+from app.tasks.attempt_schemas import AttemptListResponse
+from app.tasks.attempts import present_attempts
 from app.workflows.definitions.repository import DefinitionRepository
 from app.workflows.executions.answers import Answers
 from app.workflows.executions.drawings import Drawings
@@ -23,6 +26,7 @@ from app.workflows.executions.presentation import (
     present_status,
     present_step,
     present_step_item,
+    work_on_step,
 )
 from app.workflows.executions.repository import ExecutionRepository
 from app.workflows.executions.schemas import (
@@ -92,14 +96,22 @@ class ExecutionApi:
         items = [present_step_item(step) for step in found[:limit]]
         return StepListResponse(items=items, next_cursor=_next_of(found, limit))
 
-    async def show_step(self, tenant_id: str, execution_id: str, path: str) -> StepResponse:
+    async def show_step(
+        self, tenant_id: str, execution_id: str, path: str, *, series: int | None = None
+    ) -> StepResponse:
         execution = await self.executions.get_progress(tenant_id, execution_id)
-        step = await self.repository.get_step(execution, path)
+        step = await self.repository.get_step(execution, path, series=series)
         place = place_of(tenant_id, execution_id)
         given, output = await asyncio.gather(
             self.values.get(place, step["input"]), self.values.get(place, step["output"])
         )
         return present_step(step, given=given, output=output)
+
+    async def list_attempts(
+        self, tenant_id: str, execution_id: str, path: str, *, after: int, limit: int
+    ) -> AttemptListResponse:
+        step = await self.repository.get_step(await self.executions.get_progress(tenant_id, execution_id), path)
+        return present_attempts(step, work_on_step(step), after=after, limit=limit)
 
     async def show_status(self, tenant_id: str, execution_id: str) -> ExecutionStatusResponse:
         execution = await self.executions.get_progress(tenant_id, execution_id)
@@ -125,7 +137,9 @@ class ExecutionApi:
 
     async def explain(self, tenant_id: str, execution_id: str) -> tuple[Job, Why]:
         execution = await self.executions.get_progress(tenant_id, execution_id)
-        workers, open_steps = await asyncio.gather(self.workers.list_live(), self._open_steps(execution))
+        workers, open_steps = await asyncio.gather(
+            self.workers.list_live(queue=WORKFLOW_QUEUE), self._open_steps(execution)
+        )
         facts = Facts(
             now=self.clock(),
             live_workers=len(workers),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from app.artifacts.evidence import with_entry
 from app.database.documents import Document
 from app.errors import Invalid, OrchestratorError
 from app.events.signals import Signals
@@ -13,8 +14,10 @@ from app.governance.approvals.models import ApprovalStatus, ApprovalSubject, Sub
 from app.governance.approvals.service import Approvals
 from app.governance.approvals.terms import LONGEST_MESSAGE, ApprovalTerms
 from app.jobs.models import Job, Status
+from app.jobs.runner import Attempt
 from app.jobs.store import JobNotSuspended, JobStore
 from app.tasks.approval import waits_for
+from app.tasks.evidence import refer_to_approval
 from app.tasks.holds import HOLD
 from app.workflows.executions.conclusions import Conclusions
 from app.workflows.executions.models import ExecutionNotFound, Waits, step_id
@@ -51,13 +54,16 @@ class StepApprovals:
         waits = {**(content.waits_for or {}), "until": approval.expires_at, "approval_id": approval.id}
         return replace(content, waits_for=waits, due_at=approval.expires_at)
 
-    async def settled(self, step: Job, spec: ApprovalSpec) -> Approval:
+    async def settled(self, attempt: Attempt, spec: ApprovalSpec) -> Approval:
         """The answer to a step whose time is over. Raises `ApprovalExpired`."""
+        step = attempt.job
         approval = await self._approvals.find_by_subject(step.tenant_id, SubjectKind.STEP, step.id)
         if approval is None:
             # It began before approvals were asked for.
             return expired(spec)
-        return answer_of(await self._approvals.expire(approval), spec)
+        approval = await self._approvals.expire(approval)
+        refer_to_approval(attempt, approval)
+        return answer_of(approval, spec)
 
 
 class StepOwner:
@@ -120,7 +126,7 @@ class StepOwner:
             await self._repository.show_approval(step, votes=votes, approvers=approval.approvers)
             return True
         ended = await self._ended(step, approval)
-        if not await self._conclusions.end(step, ended, votes=votes):
+        if not await self._conclusions.end(step, ended, votes=votes, **with_entry(step, approval.evidence)):
             # A worker has it since its time is over, and ends it by the same decision.
             return True
         await self._waker.wake(step["tenant_id"], step["execution_id"], request=step["_id"])

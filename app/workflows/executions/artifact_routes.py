@@ -43,15 +43,10 @@ async def list_execution_artifacts(
     principal: CurrentPrincipal,
     after: Annotated[int, Query(ge=0, le=10**12, description="`next_after` of the last answer.")] = 0,
 ) -> StepArtifactsResponse:
-    """What its steps keep, in the order in which they began; an answer holds that of a hundred steps at most."""
+    """What its steps keep, in the order in which they began, and then the evidence; an answer holds that of a hundred
+    steps at most."""
     found, more = await service.list_page(principal.tenant_id, execution_id, after=after)
-    items = [
-        StepArtifact.model_validate(
-            {"name": one.artifact.name, "media_type": one.artifact.media_type, "sha256": one.artifact.sha256,
-             "size": one.artifact.size, "path": one.path, "series": one.series}
-        )
-        for one in found
-    ]  # fmt: skip
+    items = [StepArtifact(**Artifact.of(one.artifact).model_dump(), path=one.path, series=one.series) for one in found]
     return StepArtifactsResponse(items=items, next_after=more)
 
 

@@ -16,11 +16,13 @@ from app.llm.errors import AgentOutputInvalid
 from app.llm.usage import NO_USAGE
 from app.metrics.rollups import UNCHARGED
 from app.metrics.usage import NOTE, added_to, note_of
-from app.tasks.runs import Run
+from app.tasks.runs import NewTape, Run, RunTapes
 from app.workflows.steps.transcripts import Transcript
 
 ATTEMPTS = "attempts"
 # What an attempt that was stopped says, whoever stopped it: the job's history knows.
+_SECOND_MS = 1000
+INTERNAL = {"type": "INTERNAL", "message": "the agent raised an error of its own"}
 STOPPED = {"type": "CANCELLED", "message": "the attempt was stopped before it had ended"}
 
 
@@ -35,7 +37,9 @@ class StepRuns:
         *,
         clock: Clock,
         new_meter: Callable[[], Meter],
+        new_tape: NewTape,
     ) -> None:
+        self.tapes = RunTapes(attempt.job, new_tape)
         self.agent: str | None = attempt.job.document.get("agent")
         self.transcript = transcript
         self._attempt = attempt
@@ -49,18 +53,27 @@ class StepRuns:
     @contextmanager
     def run(self, agent_name: str, agent_role: str) -> Iterator[Run]:
         self.agent = agent_name
+        error: Mapping[str, str] | None = INTERNAL
         run_id, status = new_id(), "failed"
         live = self._live.begin_run(run_id, agent_name, agent_role, is_quiet=True)
-        run = Run(agent_name, agent_role, self._new_meter(), self._clock(), run_id, live)
+        tape, began = self.tapes.new_tape(), time.monotonic()
+        run = Run(agent_name, agent_role, self._new_meter(), self._clock(), run_id, live, tape=tape)
         self._meters.append(run.meter)
         try:
             yield run
-            status = "completed"
+            status, error = "completed", None
         except asyncio.CancelledError:
-            status = "cancelled"
+            status, error = "cancelled", STOPPED
+            raise
+        except OrchestratorError as failure:
+            error = told(failure)
+            if isinstance(failure, NotAsked) and not run.meter.calls:
+                # As often as the provider is down, and nothing to be replayed each time.
+                run.tape = None
             raise
         finally:
             live.finish(status, model=run.meter.model)
+            self.tapes.note(run, round((time.monotonic() - began) * _SECOND_MS, 1), error)
 
     def feedback_on(self, agent_name: str) -> str | None:
         return feedback_on(self._attempt.job.document[ATTEMPTS], agent_name)

@@ -95,10 +95,14 @@ class StepHandler:
                 Transcript(self._workshop.redactor),
                 clock=self._clock,
                 new_meter=self._workshop.new_meter,
+                new_tape=self._workshop.recorder.new_tape,
             )
             owner = document["execution_id"]
             with bound(session_id=owner, execution_id=owner, step=document["path"]):
-                return await self._carry_out(attempt, task, runs)
+                try:
+                    return await self._carry_out(attempt, task, runs)
+                finally:
+                    await self._workshop.recorder.keep(attempt, runs.tapes.recording)
 
     async def _task_of(self, job: Job) -> Task:
         document, pin = job.document, job.document["workflow"]

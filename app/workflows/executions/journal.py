@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.artifacts.evidence import DIGESTS
 from app.clock import Clock
 from app.database.documents import Document, Documents, Sort
 from app.database.indexes import Index
@@ -37,6 +38,7 @@ INDEXES = (
     Index(STEPS, (("execution_id", 1), ("heard", 1)), {"partialFilterExpression": {"heard": False}}),
     Index(STEPS, (("heard", 1), ("updated_at", 1)), {"partialFilterExpression": {"heard": False}}),
     Index(STEPS, (("watched", 1), ("updated_at", 1)), {"partialFilterExpression": {"watched": True}}),
+    Index(STEPS, ((DIGESTS, 1),), {"sparse": True}),
     *job_indexes(STEPS, CHARGES_OF_STEPS),
     *retention.indexes(STEPS),
 )
@@ -166,7 +168,10 @@ class Journal:
 
     async def keep_artifacts(self, execution: Job, path: str, artifacts: Mapping[str, Any]) -> None:
         step = step_id(execution.id, execution.document["series"], path)
-        await self._grouped.update({"_id": step}, {"$set": {"artifacts": dict(artifacts)}})
+        digests = {"$each": [one["sha256"] for one in artifacts.values()]}
+        await self._grouped.update(
+            {"_id": step}, {"$set": {"artifacts": dict(artifacts)}, "$addToSet": {DIGESTS: digests}}
+        )
 
     async def list_abandoned(self, *, ended_before: datetime) -> list[Document]:
         """Of instances that ended some time ago, and that no driver heard of."""

@@ -10,28 +10,20 @@ from app.governance.approvals.models import ApprovalSubject, SubjectKind
 from app.governance.policy.models import FactKind
 from app.jobs.models import Job
 from app.tasks.policy import Question
-from app.tasks.policy_facts import spend_facts
 from app.workflows.places import Passed
 from app.workflows.scoring.steps import work_of_step
+from app.workflows.steps.policy_facts import Whose, facts_of_step
 
 
 def question_of_step(job: Job, way: Sequence[Passed], given: Mapping[str, Any], registry: Registry) -> Question:
     """What is asked before the work of the last step of a way begins; approvers may change its input."""
     step, document = way[-1].step, job.document
     caller = document.get("created_by") or ""
-    values = {
-        "step.execution_id": document["execution_id"],
-        "step.workflow": document["workflow"]["name"],
-        "step.path": document["path"],
-        "step.kind": step.kind,
-        "step.attempt": job.attempt,
-        "step.input": dict(given),
-        "agent.name": step.agent or "",
-        "scores.available": False,
-        "tenant.id": job.tenant_id,
-        "caller.key_id": caller,
-        **spend_facts([one["cost"] for one in document["attempts"]]),
-    }
+    whose = Whose(job.tenant_id, document["execution_id"], document["workflow"]["name"], caller)
+    costs = [one["cost"] for one in document["attempts"]]
+    values = facts_of_step(
+        whose, step.kind, step.agent or "", document["path"], given, attempt=job.attempt, costs=costs
+    )
     subject = ApprovalSubject(
         SubjectKind.STEP,
         f"{job.id}:policy",

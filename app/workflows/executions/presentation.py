@@ -5,8 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from app.database.documents import Document
+from app.governance.legal_holds.schemas import read_note
 from app.http.timestamps import LAST_YEAR
-from app.jobs.models import Job, Status
+from app.jobs.models import LEGAL_HOLD, Job, Status
+from app.replay.models import recordings_of
+from app.tasks.attempt_schemas import AttemptCost
+from app.tasks.attempts import Work
 from app.tasks.models import POLICY, SCORES
 from app.workflows.definitions.schemas import Graph
 from app.workflows.executions.listing import StepStatus, status_of_step
@@ -55,6 +59,7 @@ def present_execution(
         outputs=outputs,
         duration_seconds=seconds_between(document["begun_at"], document["completed_at"]),
         cancel_requested_at=(document["cancel_wanted"] or {}).get("at"),
+        legal_hold=read_note(document.get(LEGAL_HOLD)),
         log=[_entry(entry) for entry in document["log"]],
         graph=Graph.model_validate(graph),
         steps=[present_step_item(step) for step in steps],
@@ -94,6 +99,19 @@ def present_step(step: Document, *, given: Any, output: Any) -> StepResponse:
         policy=step.get(POLICY),
         scores=step.get(SCORES),
     )
+
+
+def work_on_step(step: Document) -> list[Work]:
+    """What those of its attempts came to that lived to tell."""
+    return [
+        Work(
+            one["started_at"],
+            one["agent"],
+            one["models"],
+            cost=AttemptCost(**{name: one["cost"][name] for name in AttemptCost.model_fields}),
+        )
+        for one in step.get("attempts") or ()
+    ]
 
 
 def present_status(execution: Job, open_steps: Sequence[Document]) -> ExecutionStatusResponse:
@@ -160,6 +178,7 @@ def _step(step: Document) -> dict[str, Any]:
         "duration_seconds": seconds_between(step["created_at"], step["completed_at"]),
         "not_before": None if is_over or step["not_before"].year > LAST_YEAR else step["not_before"],
         "error": step["fault"] or step["error"],
+        "recordings": len(recordings_of(step)),
     }
 
 

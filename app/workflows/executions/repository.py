@@ -6,14 +6,16 @@ Every change of a status is the kernel's.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from app.artifacts.evidence import DIGESTS, EVIDENCE
 from app.database.documents import NEWEST_FIRST, Document, Documents
 from app.database.indexes import Index
+from app.governance.legal_holds import repository as legal_holds
 from app.http.pagination import MOST_COUNTED, Cursor, older_than
 from app.jobs import retention
 from app.jobs.documents import to_job
 from app.jobs.models import OPEN, Job
 from app.jobs.store import WAITING
-from app.tasks.artifacts import DIGESTS
+from app.replay.models import RECORDINGS
 from app.workflows.executions.listing import ExecutionQuery, StepQuery, where_execution, where_step
 from app.workflows.executions.models import (
     EXECUTIONS,
@@ -34,11 +36,14 @@ INDEXES = (
     Index(EXECUTIONS, (("forked_from.execution_id", 1),), {"sparse": True}),
     Index(EXECUTIONS, (("status", 1), ("fault", 1))),
     *retention.indexes(EXECUTIONS),
+    *legal_holds.indexes(EXECUTIONS),
 )
 AT_REST = (
     ExecutionStatus.QUEUED, ExecutionStatus.WAITING, ExecutionStatus.AWAITING_APPROVAL, ExecutionStatus.PAUSED
 )  # fmt: skip
 MOST_OPEN = 1000
+# Of those that may have one artifact.
+MOST_NAMING = 100
 # As many as a document has steps at most, a few times over.
 MOST_SINGLE = 10_000
 # The newest of them: a path is looked for in each.
@@ -57,7 +62,9 @@ PROGRESS_FIELDS = (*SUMMARY_FIELDS, "cancel_wanted", "last_seq", "log", "updated
 STEP_FIELDS = (
     *_JOB, "execution_id", "series", "path", "name", "kind", "seq", "ended_seq", "end", "fault", "agent", "waits_for",
     "votes", "started_at", "completed_at", "updated_at", "reused_from", "artifacts",
+    RECORDINGS,
 )  # fmt: skip
+KEEPING_FIELDS = (*STEP_FIELDS, "output", DIGESTS, EVIDENCE)
 _OF_PLAN = ("workflow", "cases")
 EVENT_FIELDS = (
     "series", "path", "kind", "seq", "ended_seq", "end", "fault", "attempt", "agent", "created_at", "completed_at",
@@ -131,11 +138,11 @@ class ExecutionRepository:
         where = {"execution_id": execution_id, "seq": {"$gt": after}, **where_step(query)}
         return await self._list(tenant_id, where, limit, BY_SEQ, STEP_FIELDS)
 
-    async def get_step(self, execution: Job, path: str) -> Document:
-        """The whole step of the newest series that has it. Raises `StepNotFound`."""
+    async def get_step(self, execution: Job, path: str, *, series: int | None = None) -> Document:
+        """The whole step of this series, else of the newest that has it. Raises `StepNotFound`."""
         newest: int = execution.document["series"]
-        series = range(max(newest - MOST_SERIES, 0) + 1, newest + 1)
-        ids = [step_id(execution.id, number, path) for number in series]
+        looked_at = range(max(newest - MOST_SERIES, 0) + 1, newest + 1) if series is None else [series]
+        ids = [step_id(execution.id, number, path) for number in looked_at]
         found = await self._list(execution.tenant_id, {"_id": {"$in": ids}}, 1, NEWEST_SERIES, None)
         if not found:
             raise StepNotFound(f"execution {execution.id} has no step {path[:200]!r} yet", path=path[:200])
@@ -171,7 +178,8 @@ class ExecutionRepository:
 
     async def find_step(self, tenant_id: str, instance: str) -> Document | None:
         """With what it takes to end it."""
-        return await self._steps.of_tenant(tenant_id).find_one({"_id": instance}, fields=(*STEP_FIELDS, *_OF_PLAN))
+        fields = (*STEP_FIELDS, *_OF_PLAN, EVIDENCE, DIGESTS)
+        return await self._steps.of_tenant(tenant_id).find_one({"_id": instance}, fields=fields)
 
     async def show_approval(
         self, step: Document, *, votes: Sequence[Mapping[str, Any]], approvers: Sequence[str]
@@ -185,10 +193,15 @@ class ExecutionRepository:
         await self._steps.of_tenant(step["tenant_id"]).update_one(as_read, {"$set": change})
 
     async def list_keeping(self, tenant_id: str, execution_id: str, *, after: int, limit: int) -> list[Document]:
-        """Steps that keep artifacts, or whose agents made some, with their outputs, as they began."""
+        """Steps that keep artifacts, or have evidence or what their agents made, with their outputs, as they began."""
         keeping = {"$or": [{"artifacts": {"$ne": {}}}, {DIGESTS: {"$ne": None}}]}
         where = {"execution_id": execution_id, "seq": {"$gt": after}, **keeping}
-        return await self._list(tenant_id, where, limit, BY_SEQ, (*STEP_FIELDS, "output", DIGESTS))
+        return await self._list(tenant_id, where, limit, BY_SEQ, KEEPING_FIELDS)
+
+    async def list_naming(self, tenant_id: str, sha256: str) -> list[Document]:
+        """Some steps for which the artifact store may hold this, with their outputs."""
+        documents = self._steps.of_tenant(tenant_id)
+        return await documents.find_many({DIGESTS: sha256}, limit=MOST_NAMING, fields=KEEPING_FIELDS)
 
     async def list_begun(self, tenant_id: str, execution_id: str, *, after: int, limit: int) -> list[Document]:
         """Steps whose beginning comes after this place in the order of events."""

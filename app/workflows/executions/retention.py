@@ -6,15 +6,11 @@ is in the totals, and no fork has still to take it over. From then on it is dele
 
 from collections.abc import Sequence
 
-from app.artifacts.store import ArtifactStore
 from app.clock import Clock
 from app.database.documents import Document, Documents
 from app.jobs.models import OPEN
 from app.jobs.retention import PAUSE, DeleteBelongings, ExpiredJob, Retention, Rule
 from app.metrics.rollups import UNCHARGED
-from app.tasks.artifacts import DIGESTS, digests_of
-from app.tasks.artifacts import place_of as place_of_agent
-from app.workflows.executions.values import place_of
 
 # Each may have thousands of steps, and the next sweep waits meanwhile.
 EXECUTIONS_AT_ONCE = 50
@@ -69,28 +65,15 @@ class ExecutionRetention:
         return await self._executions.find_one(taking_over, fields=["_id"]) is not None
 
 
-def delete_steps_of(
-    steps: Documents, belongings: Sequence[DeleteBelongings], artifacts: ArtifactStore
-) -> DeleteBelongings:
+def delete_steps_of(steps: Documents, belongings: Sequence[DeleteBelongings]) -> DeleteBelongings:
     """Deletes the steps of executions; ``belongings`` delete what belongs to the steps that were carried out."""
 
     async def delete(executions: Sequence[ExpiredJob]) -> None:
         for execution in executions:
             of_execution = {"execution_id": execution.id}
-            fields = ("tenant_id", "attempt", DIGESTS)
-            while found := await steps.find_many(of_execution, limit=STEPS_AT_ONCE, fields=fields):
-                await _delete_belongings([step for step in found if step["attempt"]], belongings, artifacts)
+            while found := await steps.find_many(of_execution, limit=STEPS_AT_ONCE, fields=("tenant_id", "attempt")):
+                await _delete_belongings([step for step in found if step["attempt"]], belongings)
                 await steps.delete_many({"_id": {"$in": [step["_id"] for step in found]}})
-
-    return delete
-
-
-def delete_values_of(artifacts: ArtifactStore) -> DeleteBelongings:
-    """Deletes the large values and the files of executions."""
-
-    async def delete(executions: Sequence[ExpiredJob]) -> None:
-        for execution in executions:
-            await artifacts.delete_all(place_of(execution.tenant_id, execution.id))
 
     return delete
 
@@ -104,14 +87,9 @@ def by_execution_id(documents: Documents) -> DeleteBelongings:
     return delete
 
 
-async def _delete_belongings(
-    carried_out: Sequence[Document], belongings: Sequence[DeleteBelongings], artifacts: ArtifactStore
-) -> None:
+async def _delete_belongings(carried_out: Sequence[Document], belongings: Sequence[DeleteBelongings]) -> None:
     jobs = [ExpiredJob(step["_id"], step["tenant_id"]) for step in carried_out]
     if not jobs:
         return
     for delete in belongings:
         await delete(jobs)
-    for step in carried_out:
-        for sha256 in digests_of(step):
-            await artifacts.delete(place_of_agent(step["tenant_id"], step["_id"]), sha256)

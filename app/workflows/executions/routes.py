@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BeforeValidator
 
-from app.governance.audit.recording import Record
+from app.governance.audit.recording import Record, Recorder
 from app.http.openapi import Responses, responses, writing
 from app.http.pagination import Cursor, Page, PageParams
 from app.http.parameters import IdempotencyKey, PageQuery
@@ -14,6 +14,7 @@ from app.http.preferences import PreferredWait, preference_applied
 from app.http.timestamps import check_span, in_utc
 from app.identity.authentication import CurrentPrincipal
 from app.jobs.models import Job
+from app.tasks.input_artifacts import NamedArtifacts
 from app.tasks.models import Caller
 from app.tasks.schemas import EXAMPLE_ID
 from app.workflows.definitions.routes import Reference
@@ -66,12 +67,13 @@ async def execute_workflow(
     caller: CurrentCaller,
     wait: PreferredWait,
     idempotency_key: IdempotencyKey,
+    artifacts: NamedArtifacts,
 ) -> ExecutionAccepted:
     """Accept an execution of a stored workflow: its inputs are checked, it is stored and carried out by workers."""
     begun = await api.executions.start(
         caller,
         workflow,
-        body.input_data,
+        await artifacts.read_into(caller.tenant_id, body.input_data),
         metadata=body.metadata,
         digest=body.version,
         idempotency_key=idempotency_key,
@@ -177,32 +179,39 @@ async def cancel_execution(
 ) -> ExecutionResponse:
     """Cancel an execution: steps that run are stopped, the others never begin, and its `finally` still runs."""
     execution = await api.steering.cancel(principal.tenant_id, execution_id, by=principal.key_id)
-    await record.if_others(
-        "execution.cancelled", {"execution_id": execution_id}, owner=execution.document["created_by"]
-    )
+    await _record_if_others(record, "execution.cancelled", execution)
     return await api.show(execution)
 
 
 @router.post("/executions/{execution_id}/pause", status_code=202, responses=writing(404, 409))
-async def pause_execution(execution_id: ExecutionId, api: Api, principal: CurrentPrincipal) -> ExecutionResponse:
+async def pause_execution(
+    execution_id: ExecutionId, api: Api, principal: CurrentPrincipal, record: Record
+) -> ExecutionResponse:
     """Begin no more steps until it is resumed; those that run go on to their end."""
-    return await api.show(await api.steering.pause(principal.tenant_id, execution_id, by=principal.key_id))
+    execution = await api.steering.pause(principal.tenant_id, execution_id, by=principal.key_id)
+    await _record_if_others(record, "execution.paused", execution)
+    return await api.show(execution)
 
 
 @router.post("/executions/{execution_id}/resume", status_code=202, responses=writing(404, 409))
-async def resume_execution(execution_id: ExecutionId, api: Api, principal: CurrentPrincipal) -> ExecutionResponse:
+async def resume_execution(
+    execution_id: ExecutionId, api: Api, principal: CurrentPrincipal, record: Record
+) -> ExecutionResponse:
     """Let a paused execution go on where it was."""
-    return await api.show(await api.steering.resume(principal.tenant_id, execution_id, by=principal.key_id))
+    execution = await api.steering.resume(principal.tenant_id, execution_id, by=principal.key_id)
+    await _record_if_others(record, "execution.resumed", execution)
+    return await api.show(execution)
 
 
 @router.post("/executions/{execution_id}/retry", status_code=202, responses=writing(404, 409))
 async def retry_execution(
-    execution_id: ExecutionId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey
+    execution_id: ExecutionId, api: Api, principal: CurrentPrincipal, idempotency_key: IdempotencyKey, record: Record
 ) -> ExecutionResponse:
     """Queue a failed or cancelled execution again; steps that have finished are not done again."""
     execution = await api.steering.retry(
         principal.tenant_id, execution_id, by=principal.key_id, idempotency_key=idempotency_key
     )
+    await _record_if_others(record, "execution.retried", execution)
     return await api.show(execution)
 
 
@@ -243,6 +252,10 @@ async def signal_execution(
         idempotency_key=idempotency_key,
     )
     return SignalResponse(delivered=int(taken), kept=not taken)
+
+
+async def _record_if_others(record: Recorder, kind: str, execution: Job) -> None:
+    await record.if_others(kind, {"execution_id": execution.id}, owner=execution.document["created_by"])
 
 
 def _tell(begun: Begun, response: Response) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from app.governance.legal_holds.schemas import LegalHoldNote
 from app.governance.scoring.schemas import WorkScores
 from app.http.pagination import PageMeta
 from app.http.timestamps import Timestamp
@@ -154,6 +155,7 @@ class StepItem(BaseModel):
     error: Fault | None
     waits_for: WaitsFor | None
     reused_from: str | None = Field(description="The execution that its output was taken over from.")
+    recordings: int = Field(0, description="How many of its attempts are recorded, for `orchestrate replay`.")
 
 
 class Vote(BaseModel):
@@ -180,7 +182,9 @@ class StepResponse(StepItem):
     execution_id: str
     input: Any = Field(description="As it was rendered when the step began; null for one that takes nothing.")
     output: Any
-    attempts: list[StepAttempt]
+    attempts: list[StepAttempt] = Field(
+        description="Those that lived to tell what they came to; `…/attempts` has all, also of lost workers."
+    )
     votes: list[Vote]
     artifacts: dict[str, Any]
     policy: PolicyNote | None = Field(None, description="Null where there is no policy, or it was not asked.")
@@ -221,6 +225,9 @@ class ExecutionResponse(ExecutionSummary):
     updated_at: Timestamp
     paused_at: Timestamp | None
     cancel_requested_at: Timestamp | None
+    legal_hold: LegalHoldNote | None = Field(
+        None, description="While there is one, nothing of the execution is deleted."
+    )
     log: list[LogEntry]
     graph: Graph
     steps: list[StepItem] = Field(description="In the order in which they began, at most 100.")

@@ -13,6 +13,8 @@ from app.http.parameters import MAX_PAGE_SIZE
 from app.identity.authentication import CurrentPrincipal
 from app.identity.event_tokens import MAX_AGE
 from app.jobs.models import Job
+from app.tasks.attempt_routes import After
+from app.tasks.attempt_schemas import AttemptListResponse
 from app.tasks.schemas import EventTokenResponse
 from app.workflows.executions.answers import Answer
 from app.workflows.executions.events import check_not_over
@@ -25,6 +27,9 @@ from app.workflows.executions.schemas import AnswerRequest, LogsResponse, StepIt
 router = APIRouter(prefix="/v1/executions/{execution_id}", tags=["Workflows"])
 EmptyIsNone = BeforeValidator(lambda value: value or None)
 StepPath = Annotated[str, Path(max_length=2000, description="The path of a step instance.", examples=["review[2].fix"])]
+Series = Annotated[
+    int | None, Query(ge=1, le=10**6, description="Of which series of the execution; else the newest that has it.")
+]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_SIZE, description="Entries per answer.")]
 LastEventId = Annotated[
     str | None,
@@ -54,10 +59,23 @@ async def list_execution_steps(
 
 @router.get("/steps/{path}", responses=responses(404, 503))
 async def get_execution_step(
-    execution_id: ExecutionId, path: StepPath, api: Api, principal: CurrentPrincipal
+    execution_id: ExecutionId, path: StepPath, api: Api, principal: CurrentPrincipal, series: Series = None
 ) -> StepResponse:
     """One step instance with what it was given and gave, and its attempts; of the newest series that has it."""
-    return await api.show_step(principal.tenant_id, execution_id, path)
+    return await api.show_step(principal.tenant_id, execution_id, path, series=series)
+
+
+@router.get("/steps/{path}/attempts", responses=responses(404, 422, 503))
+async def list_step_attempts(
+    execution_id: ExecutionId,
+    path: StepPath,
+    api: Api,
+    principal: CurrentPrincipal,
+    after: After = 0,
+    page_size: Limit = MAX_PAGE_SIZE,
+) -> AttemptListResponse:
+    """Every attempt that was ever made at a step instance, oldest first, those of lost workers too."""
+    return await api.list_attempts(principal.tenant_id, execution_id, path, after=after, limit=page_size)
 
 
 def _answer(body: AnswerRequest | None, *, approved: bool) -> Answer:

@@ -1,13 +1,13 @@
 """Values of executions as they are stored: as text in the document, and large ones as an artifact that it names.
 
-As text, like a task's input: the driver gives names such as `$ref` a meaning, and numbers a limit. Each execution has a
-place of its own in the artifact store, which is deleted with it without looking at any other.
+As text, like a task's input: the driver gives names such as `$ref` a meaning, and numbers a limit.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from app.artifacts import places
 from app.artifacts.store import ArtifactStore
 from app.errors import OrchestratorError
 
@@ -51,8 +51,8 @@ class ValueStore:
 
 
 def place_of(tenant_id: str, execution_id: str) -> str:
-    """Where in the artifact store an execution's values and files are; no tenant's own name has a slash."""
-    return f"{tenant_id}/executions/{execution_id}"
+    """Where in the artifact store an execution's values are."""
+    return places.place_of(tenant_id, execution_id, places.Part.VALUES)
 
 
 def encoded(value: Any) -> str:

@@ -14,28 +14,34 @@ from app.agents.contracts import find_taker
 from app.agents.metering import Meter
 from app.agents.peer import PeerAgent
 from app.agents.registry import Registry
+from app.agents.routing import Unrouted
 from app.agents.specs import AgentSpec
+from app.artifacts.evidence import DIGESTS
+from app.artifacts.places import Part, place_of_job
 from app.errors import AttemptTimeout, ExecutionError, Invalid
 from app.events.publishing import LivePublisher
 from app.governance.budgets.chat import BudgetedChat
 from app.governance.budgets.spending import Spending
 from app.governance.evaluation.evaluator import Evaluator
-from app.governance.evaluation.models import EVALUATOR, EVALUATOR_ROLE, Verdict
+from app.governance.evaluation.models import EVALUATION, EVALUATOR, EVALUATOR_ROLE, Verdict, subject_of
 from app.jobs.runner import Attempt
 from app.llm.messages import Chat
 from app.observability.redaction import Redactor
+from app.replay.models import EVALUATED
+from app.replay.recordings import Recorder
+from app.replay.tape import routed
 from app.setting_evaluation import EvaluationRequest
 from app.tasks.execution import AgentExecution, Equipment
 from app.tasks.models import ROUTER
+from app.tasks.quality import verdict_as_output
 from app.workflows.executions.approvals import StepApprovals
 from app.workflows.executions.attempts import StepRuns
-from app.workflows.executions.values import place_of
 from app.workflows.language.models import ApprovalSpec, EvaluateSpec, Step
 from app.workflows.steps.approvals import decided
 from app.workflows.steps.commands import Guard, program_of, run_program, said_by
 from app.workflows.steps.evaluating import cannot_be_asked_again, evaluated
 from app.workflows.steps.files import read_file
-from app.workflows.steps.words import output_of, subject_in, words_of
+from app.workflows.steps.words import output_of, result_in, words_of
 
 Given = Mapping[str, Any]
 
@@ -57,6 +63,7 @@ class Workshop:
     publisher: LivePublisher
     redactor: Redactor
     new_meter: Callable[[], Meter]
+    recorder: Recorder
     environment: Mapping[str, str] = field(repr=False)
     approvals: StepApprovals
     allow_commands: bool = False
@@ -118,8 +125,11 @@ class StepWork:
         with self._runs.run(ROUTER, "router") as run:
             tools = run.meter.tools(self._chat, self._workshop.equipment.search)
             asked = replace(request, feedback=request.feedback or self._runs.feedback_on(ROUTER))
-            route = await self._workshop.peer.route(asked, tools)
-        return self._workshop.registry.get_agent(route.agent_name)
+            found = await self._workshop.peer.consider(asked, run.recorded(tools, asked))
+            run.finish(routed(found.agent_name, found.confidence))
+        if isinstance(found, Unrouted):
+            raise found.error
+        return self._workshop.registry.get_agent(found.agent_name)
 
     def _request(self, text: str, inputs: Given, feedback: str | None) -> AgentRequest:
         job = self._attempt.job
@@ -133,10 +143,7 @@ class StepWork:
 
     async def _evaluate(self, spec: EvaluateSpec, given: Given) -> dict[str, Any]:
         async def judge(wanted: EvaluationRequest, output: Any) -> Verdict:
-            await self._spending.enter(EVALUATOR)
-            with self._runs.run(EVALUATOR, EVALUATOR_ROLE) as run:
-                tools = run.meter.tools(self._chat, self._workshop.equipment.search)
-                return await self._workshop.evaluator.evaluate(wanted, subject_in(given["task"], output), tools.chat)
+            return await self._judge(wanted, given["task"], result_in(output))
 
         async def again(feedback: str) -> dict[str, Any]:
             asked = given.get("again")
@@ -147,6 +154,16 @@ class StepWork:
             return await self._task(asked["task"], asked.get("with") or {}, feedback)
 
         return await evaluated(spec, given["output"], judge, again)
+
+    async def _judge(self, wanted: EvaluationRequest, task: str, result: Given) -> Verdict:
+        await self._spending.enter(EVALUATOR)
+        with self._runs.run(EVALUATOR, EVALUATOR_ROLE) as run:
+            inputs = {EVALUATION: wanted.model_dump(mode="json", by_alias=True), EVALUATED: result}
+            tools = run.meter.tools(self._chat, self._workshop.equipment.search)
+            chat = run.recorded(tools, self._request(task, inputs, None)).chat
+            verdict = await self._workshop.evaluator.evaluate(wanted, subject_of(task, result), chat)
+            run.finish(verdict_as_output(verdict))
+        return verdict
 
     async def _command(self, given: Given) -> dict[str, Any]:
         workshop = self._workshop
@@ -174,12 +191,12 @@ class StepWork:
     async def _kept(self, folder: Path, name: str, path: str) -> dict[str, Any]:
         data, media_type = await to_thread(read_file, folder, name, path)
         job = self._attempt.job
-        place = place_of(job.tenant_id, job.document["execution_id"])
-        kept = await self._workshop.equipment.artifacts.put(place, data, media_type)
+        kept = await self._workshop.equipment.artifacts.put(place_of_job(job, Part.OUTPUTS), data, media_type)
+        self._attempt.evidence.append(DIGESTS, kept.sha256)
         return {"sha256": kept.sha256, "size": kept.size, "media_type": media_type}
 
     async def _expired(self, spec: ApprovalSpec) -> dict[str, Any]:
-        answer = await self._workshop.approvals.settled(self._attempt.job, spec)
+        answer = await self._workshop.approvals.settled(self._attempt, spec)
         return decided(self._attempt.job.document["path"], spec.form, answer)
 
 

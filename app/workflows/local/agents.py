@@ -25,8 +25,10 @@ from app.llm.messages import Chat
 from app.llm.search import WebSearch
 from app.observability.redaction import Redactor
 from app.setting_evaluation import EvaluationRequest
+from app.tasks.permitted import PermittedSearch
 from app.workflows.local.attempts import Attempt
 from app.workflows.local.evidence import TENANT
+from app.workflows.local.policy import LocalCalls, LocalPolicy
 from app.workflows.steps.transcripts import TranscribedChat, Transcript
 from app.workflows.steps.words import output_of, subject_in, words_of
 
@@ -62,10 +64,14 @@ class LocalArtifacts:
 
 
 class Agents:
-    def __init__(self, equipment: Equipment, artifacts: ArtifactStore, *, execution_id: str) -> None:
+    def __init__(
+        self, equipment: Equipment, artifacts: ArtifactStore, *, execution_id: str, policy: LocalPolicy | None = None
+    ) -> None:
+        """Without a ``policy`` agents may make every call of their tools."""
         self._equipment = equipment
         self._artifacts = LocalArtifacts(artifacts)
         self._execution_id = execution_id
+        self._policy = policy
 
     @cached_property
     def _peer(self) -> PeerAgent:
@@ -107,15 +113,18 @@ class Agents:
         # Importing one takes up to a second, which others need not wait for.
         agent = await asyncio.to_thread(self._equipment.registry.load, spec.name)
         call = ToolCall(TENANT, request.task_id)
-        toolbox = self._equipment.toolboxes.open(spec, call, effects=NoEffects())
-        tools = replace(self._tools(attempt, toolbox), artifacts=self._artifacts)
-        output = await within(spec.timeout, agent.run(request, tools))
+        calls = self._policy.calls_of(attempt, spec.name) if self._policy else None
+        toolbox = self._equipment.toolboxes.open(spec, call, effects=NoEffects(), guard=calls)
+        tools = replace(self._tools(attempt, toolbox, calls), artifacts=self._artifacts)
+        work = within(spec.timeout, agent.run(request, tools))
+        output = await (calls.watch(work) if calls else work)
         check_output(spec, output)
         return output_of(output)
 
-    def _tools(self, attempt: Attempt, toolbox: Toolbox | None = None) -> AgentTools:
+    def _tools(self, attempt: Attempt, toolbox: Toolbox | None = None, calls: LocalCalls | None = None) -> AgentTools:
         equipment = self._equipment
         if attempt.prompt is None:
             attempt.prompt = Transcript(equipment.redactor, attempt.folder / "prompt.txt")
         chat = TranscribedChat(BudgetedChat(equipment.chat, attempt.spending), attempt.prompt)
-        return attempt.meter.tools(chat, equipment.search, max_sources=equipment.max_sources, toolbox=toolbox)
+        search = PermittedSearch(equipment.search, calls) if calls else equipment.search
+        return attempt.meter.tools(chat, search, max_sources=equipment.max_sources, toolbox=toolbox)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from app.governance.policy.models import Effect, FactKind
 from app.hash_chain import Event
 from app.workflows.costs import added
 from app.workflows.local.evidence import Ref
@@ -53,6 +54,7 @@ class StepRecord:
     waits_for: dict[str, Any] | None = None
     reused_from: str | None = None
     artifacts: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, Any] | None = None
 
     @property
     def failures(self) -> int:
@@ -73,6 +75,8 @@ class History:
     cancelled_after: int | None = None
     approvals: list[dict[str, Any]] = field(default_factory=list)
     resumed: int = 0
+    policy: dict[str, Any] | None = None
+    asked: dict[tuple[str, str | None], str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "History":
@@ -95,6 +99,15 @@ class History:
         if handler is not None:
             handler(event)
 
+    def answers_to(self, name: str, rule: str) -> list[dict[str, Any]]:
+        """What people have said to a question of the policy."""
+        return [one for one in self.approvals if one["path"] == name and one.get("rule") == rule]
+
+    def waiting_answers(self) -> tuple[str, ...]:
+        """Names of the questions that wait for an answer, as `--approve` takes them."""
+        waiting = (step.waits_for for step in self.steps.values() if step.waits_for and step.end is None)
+        return tuple(str(one["answer"]) for one in waiting if one.get("answer"))
+
     def cost(self) -> dict[str, float]:
         return added(attempt.cost for step in self.steps.values() for attempt in step.attempts if attempt.cost)
 
@@ -111,6 +124,9 @@ class History:
     def _run_resumed(self, event: Event) -> None:
         self.status, self.digest = RunStatus.RUNNING, event["digest"]
         self.resumed += 1
+
+    def _run_governed(self, event: Event) -> None:
+        self.policy = {"source": event["source"], "digest": event["digest"]}
 
     def _run_interrupted(self, _: Event) -> None:
         self.status = RunStatus.INTERRUPTED
@@ -155,7 +171,16 @@ class History:
         step.end, step.error, step.kind = event["end"], event["error"], event["kind"]
 
     def _approval_given(self, event: Event) -> None:
-        self.approvals.append({name: event[name] for name in ("path", "at", "approved", "by", "comment")})
+        given = {name: event[name] for name in ("path", "at", "approved", "by", "comment")}
+        self.approvals.append({**given, "rule": event["rule"]} if "rule" in event else given)
+
+    def _policy_decided(self, event: Event) -> None:
+        """``asked`` has since when each rule wants an answer."""
+        note = {name: event[name] for name in ("effect", "rule", "reasons", "digest", "at")}
+        if event["kind"] == FactKind.STEP:
+            self.step(event["path"]).policy = note
+        if event["effect"] == Effect.REQUIRE_APPROVAL:
+            self.asked.setdefault((event["question"], event["rule"]), event["at"])
 
     def _finish_attempt(self, event: Event) -> None:
         attempt = self.step(event["path"]).attempts[-1]
@@ -175,6 +200,7 @@ class History:
             "started_at": self.created["at"],
             "finished_at": self.finished_at,
             "error": self.error,
+            "policy": self.policy,
             "cost": self.cost(),
             "steps": {path: step_as_json(step) for path, step in self.steps.items()},
         }
@@ -190,6 +216,7 @@ def step_as_json(step: StepRecord) -> dict[str, Any]:
         "waits_for": step.waits_for,
         "reused_from": step.reused_from,
         "artifacts": step.artifacts,
+        "policy": step.policy,
     }
 
 

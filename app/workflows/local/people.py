@@ -72,18 +72,20 @@ class People:
 
     async def approval(self, question: Question) -> Sequence[Approval]:
         """The answers that decide it; the last one did. Raises `NobodyThere`."""
-        answers = self._given(question.path)
+        answers = self.given(question.path)
         ask = self._ask_approval
         if ask is None and not is_decided(answers, question.quorum):
             asked = {"message": question.message, "approvers": list(question.approvers), "quorum": question.quorum}
-            raise NobodyThere({"what": "approval", **asked})
+            raise NobodyThere({"what": "approval", "answer": question.path, **asked})
         async with self._turn:
             while ask is not None and not is_decided(answers, question.quorum):
                 answers.append(await ask(question, [one.by for one in answers]))
         return answers
 
-    def _given(self, path: str) -> list[Approval]:
-        names = (path, step_of(path), step_of(path).rpartition(".")[2])
+    def given(self, path: str) -> list[Approval]:
+        """What was answered beforehand; a call of a tool is a part of its step, behind an `@`."""
+        step, at, call = path.partition("@")
+        names = (path, f"{step_of(step)}{at}{call}", f"{step_of(step).rpartition('.')[2]}{at}{call}")
         return next((list(self.approvals[name]) for name in names if name in self.approvals), [])
 
     async def event(self, awaited: Awaited) -> Any:

@@ -29,6 +29,7 @@ def report_of(history: History, *, inputs: Any, outputs: Any) -> dict[str, Any]:
         "outputs": outputs,
         "error": history.error,
         "approvals": history.approvals,
+        "policy": history.policy,
         "steps": [_step(step) for step in history.steps.values()],
     }
 
@@ -43,6 +44,8 @@ def as_markdown(report: Mapping[str, Any]) -> str:
         f"- started: {report['started_at']}, finished: {report['finished_at'] or 'not yet'}",
         f"- cost: ${cost['usd']:.6f}, {cost['tokens']:.0f} tokens, {cost['model_calls']:.0f} model calls",
     ]
+    if report["policy"]:
+        lines.append(f"- policy: `{report['policy']['digest']}` of {_cell(report['policy']['source'])}")
     if report["error"]:
         lines.append(f"- error: {_cell(report['error']['type'])}: {_cell(report['error']['message'])}")
     lines += [f"- {one['path']}: {_decision(one)}" for one in report["approvals"]]
@@ -66,6 +69,7 @@ def _step(step: StepRecord) -> dict[str, Any]:
         "waits_for": step.waits_for,
         "reused_from": step.reused_from,
         "artifacts": step.artifacts,
+        "policy": step.policy,
     }
 
 

@@ -229,6 +229,7 @@ class Runner:
 
     async def _try(self, attempt: Attempt) -> tuple[Any, dict[str, Any]]:
         """A checked output, and what is kept besides. Raises `NobodyThere` or the step's error."""
+        await self._means.steps.permit(attempt)
         output = await self._within_limits(attempt)
         check_contract(attempt.execute.step, output)
         return output, await kept_artifacts(attempt.execute, output, self._means.values, self._opened.evidence)

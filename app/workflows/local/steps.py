@@ -1,34 +1,26 @@
 """Carries out one step: what each kind does, and what it gives."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from app.clock import Clock, to_iso
-from app.contracts import Contracts
 from app.errors import AttemptTimeout, Invalid
 from app.workflows.language.expressions import as_text
 from app.workflows.language.models import ApprovalSpec, Step, WaitSpec
 from app.workflows.local.agents import Agents
+from app.workflows.local.approving import Approving, Note
 from app.workflows.local.attempts import Attempt
 from app.workflows.local.evaluating import Evaluations
 from app.workflows.local.evidence import Evidence
-from app.workflows.local.people import (
-    Awaited,
-    NobodyThere,
-    People,
-    Question,
-)
-from app.workflows.steps.approvals import Approval, accepted, answered, expired
+from app.workflows.local.people import Awaited, People, Question
+from app.workflows.local.policy import LocalPolicy
 from app.workflows.steps.commands import Guard, program_of, run_program, said_by
 from app.workflows.steps.moments import moment_of
 from app.workflows.view import Values
 
-Note = Callable[..., object]
 Output = Any
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +38,33 @@ class Surroundings:
 
 class Steps:
     def __init__(
-        self, values: Values, evidence: Evidence, agents: Agents | None, people: People, surroundings: Surroundings
+        self,
+        values: Values,
+        evidence: Evidence,
+        agents: Agents | None,
+        people: People,
+        surroundings: Surroundings,
+        policy: LocalPolicy | None = None,
     ) -> None:
-        """Without ``agents`` no step of the plan needs one."""
+        """Without ``agents`` no step of the plan needs one; without a ``policy`` every step may begin."""
         self._values = values
         self._evidence = evidence
         self._agents = agents
         self._people = people
         self._around = surroundings
+        self._policy = policy
+        self._approving = Approving(people, surroundings.note, clock=surroundings.clock)
 
     @property
     def _asked(self) -> Agents:
         if self._agents is None:
             raise Invalid("this run was begun without agents")
         return self._agents
+
+    async def permit(self, attempt: Attempt) -> None:
+        """Ask the policy whether the step may begin, as `LocalPolicy.permit` does."""
+        if self._policy is not None:
+            await self._policy.permit(attempt, self._values)
 
     async def run(self, attempt: Attempt) -> Output:
         """The step's output, unchecked. Raises `NobodyThere` for what only a person can do, and the step's errors."""
@@ -116,29 +121,15 @@ class Steps:
         return said_by(program, said, as_object=step.output is not None)
 
     async def _approval(self, spec: ApprovalSpec, attempt: Attempt) -> Output:
-        expires_at = attempt.began_at + spec.expires_in if spec.expires_in else None
         question = Question(
             attempt.path,
             as_text(self._render(spec.message, attempt)),
             spec.form,
             tuple(spec.approvers),
             spec.quorum,
-            expires_at,
+            attempt.began_at + spec.expires_in if spec.expires_in else None,
         )
-        try:
-            answers = await self._in_time(self._people.approval(question), expires_at)
-        except TimeoutError:
-            answers = [expired(spec)]
-        return self._decided(spec.form, answers, attempt)
-
-    def _decided(self, form: Contracts, answers: Sequence[Approval], attempt: Attempt) -> Output:
-        """A rejection decides, else the last approval."""
-        decisive = next((one for one in answers if not one.approved), answers[-1])
-        output = answered(attempt.path, form, decisive)
-        for one in answers:
-            told = {"approved": one.approved, "by": one.by, "comment": one.comment}
-            self._around.note("approval.given", path=attempt.path, **told)
-        return accepted(attempt.path, output)
+        return await self._approving.decided(attempt.path, question, spec)
 
     async def _wait(self, spec: WaitSpec, attempt: Attempt) -> Output:
         if spec.event is not None:
@@ -156,21 +147,7 @@ class Steps:
         key = None if spec.key is None else as_text(self._render(spec.key, attempt))
         due_at = attempt.began_at + spec.timeout if spec.timeout else None
         try:
-            data = await self._in_time(self._people.event(Awaited(attempt.path, name, key)), due_at)
+            data = await self._approving.in_time(self._people.event(Awaited(attempt.path, name, key)), due_at)
         except TimeoutError as error:
             raise AttemptTimeout(f"no event {name} came in time") from error
         return {"event": name, "key": key, "data": data}
-
-    async def _in_time(self, answer: Awaitable[T], due_at: datetime | None) -> T:
-        """Raises `TimeoutError` also when there is nobody, and the time was over before."""
-        try:
-            async with asyncio.timeout(_seconds_until(due_at, self._around.clock())):
-                return await answer
-        except NobodyThere as error:
-            if due_at is None or self._around.clock() < due_at:
-                raise
-            raise TimeoutError from error
-
-
-def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
-    return None if moment is None else max((moment - now) / timedelta(seconds=1), 0)

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 from app.contracts import Contracts, object_schema_of, violations, with_defaults
 from app.errors import Invalid
 from app.governance.approvals.models import EXPIRY, ApprovalExpired, ApprovalRejected
+from app.governance.approvals.terms import ApprovalTerms
 from app.workflows.language.models import ApprovalSpec
 
 _NOBODY = "nobody answered in time"
@@ -42,7 +43,7 @@ def accepted(path: str, output: dict[str, Any]) -> dict[str, Any]:
     return output
 
 
-def expired(spec: ApprovalSpec) -> Approval:
+def expired(spec: ApprovalSpec | ApprovalTerms) -> Approval:
     """What stands in for the answer that nobody gave. Raises `ApprovalExpired`."""
     match spec.on_expiry:
         case "approve":

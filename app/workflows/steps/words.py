@@ -33,15 +33,19 @@ def output_of(output: AgentOutput) -> dict[str, Any]:
 
 def subject_in(task: str, output: Any) -> Subject:
     """What an evaluator sees of a step's output, whatever made it."""
+    return subject_of(task, result_in(output))
+
+
+def result_in(output: Any) -> dict[str, Any]:
+    """A step's output in the shape of a task's result."""
     members = output if isinstance(output, dict) else {}
     text = members.get("raw_output")
-    result = {
+    return {
         "raw_output": text if isinstance(text, str) else as_text(output),
         "data": output,
         "citations": [one for one in _objects(members.get("citations")) if isinstance(one.get("url"), str)],
         "files": [one for one in _objects(members.get("files")) if {"path", "content"} <= one.keys()],
     }
-    return subject_of(task, result)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

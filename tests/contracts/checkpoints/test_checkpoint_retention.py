@@ -1,5 +1,6 @@
 """What is left of an agent's state goes with its task, and nothing of any other."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from app.artifacts.store import ArtifactStore
@@ -7,6 +8,7 @@ from app.checkpoints.models import COLLECTION
 from app.checkpoints.retention import delete_checkpoints_of
 from app.database.documents import Database, Documents
 from app.jobs.retention import ExpiredJob
+from app.tasks.artifacts import delete_artifacts_of
 from tests.checkpoint_builders import MEBIBYTE, Attempts, Script, a_chain, blobs_in, wrote
 from tests.job_builders import OTHER_TENANT, TENANT
 
@@ -18,7 +20,12 @@ async def test_the_threads_of_a_deleted_task_go_with_their_blobs_and_no_others(
     threads = ("task-1/0/TestAgent", "task-1/1/TestAgent", "task-10/0/TestAgent")
     for thread_id in threads:
         await Attempts(attempts.checkpoints, thread_id=thread_id).start(graph, 1)
-    delete = delete_checkpoints_of(Documents(database[COLLECTION]), ArtifactStore(str(tmp_path)))
+    store = ArtifactStore(str(tmp_path))
+    deletions = delete_checkpoints_of(Documents(database[COLLECTION])), delete_artifacts_of(store)
+
+    async def delete(jobs: Sequence[ExpiredJob]) -> None:
+        for one in deletions:
+            await one(jobs)
 
     await delete([ExpiredJob("task-1", OTHER_TENANT)])
     untouched = await database[COLLECTION].count_documents({})
