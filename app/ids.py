@@ -2,12 +2,15 @@
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import uuid_utils
 
 # For an id without a time in it.
 UNDATED = "undated"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_MS = 24 * 60 * 60 * 1000
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -20,9 +23,14 @@ def day_of(wanted: str) -> str:
     """The day in UTC on which `new_id` made it, as in `2026/11/21`, or `UNDATED`."""
     if not is_id(wanted) or wanted[14] != "7":
         return UNDATED
+    return _day(int(wanted[:8] + wanted[9:13], 16) // _DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _day(number: int) -> str:
     try:
-        return f"{datetime.fromtimestamp(int(wanted[:8] + wanted[9:13], 16) / 1000, UTC):%Y/%m/%d}"
-    except (ValueError, OverflowError):
+        return f"{EPOCH + timedelta(days=number):%Y/%m/%d}"
+    except OverflowError:
         return UNDATED
 
 

@@ -37,7 +37,7 @@ from app.workflows.executions.rendering import Rendered
 from app.workflows.executions.running import ExecutionRunner, StepRunner, note_ended
 from app.workflows.executions.starting import Means, Starter
 from app.workflows.executions.upkeep import PATIENCE, ExecutionUpkeep
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.executions.waking import Waker
 from app.workflows.language.models import ApprovalSpec
 from app.workflows.plan import Plan
@@ -226,7 +226,7 @@ class Process:
         self.fleet.begun[path] += 1
         for _ in range(self.fleet.random.randint(0, 20)):
             await asyncio.sleep(0)
-        place = place_of(attempt.job.tenant_id, document["execution_id"])
+        place = values_place_of(attempt.job.tenant_id, document["execution_id"])
         given = await self.values.get(place, document["input"])
         output, error = self.fleet.work(path, given["with"])
         attempt.evidence.append("attempts", {"number": attempt.job.attempt, "cost": COST})

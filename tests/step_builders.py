@@ -32,7 +32,7 @@ from app.replay.recordings import Recorder
 from app.tasks.execution import Equipment
 from app.workflows.executions.approvals import StepApprovals
 from app.workflows.executions.handler import StepHandler, policy_of_step
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.executions.work import Workshop
 from app.workflows.language.loading import load_workflow
 from app.workflows.language.parts import FileParts
@@ -56,7 +56,7 @@ MAILER = AgentSpec(
     factory="tests.step_builders:Mailer",
 )
 EXECUTION_ID = "22222222-2222-4333-8444-555555555555"
-PLACE = place_of(TENANT, EXECUTION_ID)
+PLACE = values_place_of(TENANT, EXECUTION_ID)
 AGENTS = [*BUILT_IN, PARROT, MAILER]
 TIMEOUT = timedelta(seconds=5)
 

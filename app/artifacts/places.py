@@ -1,8 +1,8 @@
 """Where blobs are: `{tenant}/{yyyy}/{mm}/{dd}/{id}/{part}/…/{sha256}`, with the day on which the id was made.
 
 Whatever belongs to a task or an execution is below one place, so that it is deleted with it whatever documents know.
-A step's id tells no day, as it is derived from its execution's: what belongs to it is below the execution's place. No
-tenant's name and no id has a slash.
+Steps share the place of their execution: a folder for each would cost thousands of small ones more than their blobs.
+No tenant's name and no id has a slash.
 """
 
 from collections.abc import Mapping
@@ -28,20 +28,11 @@ def place_of(tenant_id: str, subject_id: str, *parts: str) -> str:
     return "/".join((tenant_id, day_of(subject_id), subject_id, *parts))
 
 
-def place_of_step(tenant_id: str, execution_id: str, step_id: str, *parts: str) -> str:
-    return place_of(tenant_id, execution_id, "steps", step_id, *parts)
-
-
 def place_of_job(job: Job, *parts: str) -> str:
-    """Of a task, or of a step."""
-    execution_id = job.document.get("execution_id")
-    if execution_id is None:
-        return place_of(job.tenant_id, job.id, *parts)
-    return place_of_step(job.tenant_id, execution_id, job.id, *parts)
+    """Of a task, or of the execution that a step is of."""
+    return place_of(job.tenant_id, job.document.get("execution_id") or job.id, *parts)
 
 
 def place_of_subject(tenant_id: str, ids: Mapping[str, str], *parts: str) -> str:
     """Of what people are asked about: ``ids`` are `task_id`, or `execution_id` and `step_id`."""
-    if "execution_id" in ids:
-        return place_of_step(tenant_id, ids["execution_id"], ids["step_id"], *parts)
-    return place_of(tenant_id, ids["task_id"], *parts)
+    return place_of(tenant_id, ids.get("execution_id") or ids["task_id"], *parts)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.artifacts.places import Part, place_of, place_of_step
+from app.artifacts.places import Part, place_of
 from app.database.documents import Document
 from app.database.indexes import Index
 from app.jobs.history import count_claims
@@ -35,10 +35,7 @@ class ThreadKey:
     @property
     def place(self) -> str:
         """Where in the artifact store what is too large for the thread's document is."""
-        job_id = self.thread_id.split("/", 1)[0]
-        if self.execution_id is None:
-            return place_of(self.tenant_id, job_id, Part.CHECKPOINTS)
-        return place_of_step(self.tenant_id, self.execution_id, job_id, Part.CHECKPOINTS)
+        return place_of(self.tenant_id, self.execution_id or self.thread_id.split("/", 1)[0], Part.CHECKPOINTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from app.jobs.models import Job, Status
 from app.tasks.models import Caller
 from app.workflows.executions.models import EXECUTIONS, STEPS, Fork, Request, WorkflowRef
 from app.workflows.executions.service import new_execution
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from tests.api.harness import Api, Json
 
 PATIENCE = 60
@@ -40,7 +40,7 @@ class Hands:
         workflow = WorkflowRef(*(answer.json()[name] for name in ("workflow_id", "name", "digest")))
         core = self.api.core
         execution_id = new_id()
-        stored = await ValueStore(core.artifacts).put(place_of(self.tenant_id, execution_id), inputs or {})
+        stored = await ValueStore(core.artifacts).put(values_place_of(self.tenant_id, execution_id), inputs or {})
         caller = Caller(self.tenant_id, "key", "request", new_trace_id())
         request = Request(workflow, inputs or {}, forked_from=fork)
         return (await core.executions.store.enqueue(new_execution(request, caller, execution_id, stored))).id
@@ -76,7 +76,7 @@ class Hands:
         await self.workers[0].worked[EXECUTIONS].run(execution_id, worker="w0")
 
     async def outputs(self, execution: Job) -> Any:
-        place = place_of(self.tenant_id, execution.id)
+        place = values_place_of(self.tenant_id, execution.id)
         return await ValueStore(self.api.core.artifacts).get(place, execution.document["outputs"])
 
     async def steps(self, execution_id: str) -> dict[str, Json]:

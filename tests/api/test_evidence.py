@@ -202,4 +202,4 @@ async def test_steps_have_the_evidence_of_policies_and_of_approvals_that_workflo
         there = await found_by_digest(world, one["sha256"])
         assert there is not None
         assert (there.execution_id, there.step) == (execution_id, one["path"])
-        assert there.place.startswith(f"default/{day_of(execution_id)}/{execution_id}/steps/")
+        assert there.place.startswith(f"default/{day_of(execution_id)}/{execution_id}/")

@@ -15,7 +15,7 @@ from app.llm.usage import ModelRole
 from app.workflows.executions.artifact_routes import StepArtifactsResponse
 from app.workflows.executions.artifacts import ExecutionArtifacts
 from app.workflows.executions.repository import ExecutionRepository
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from tests.api.hands import Hands
 from tests.api.harness import NOBODY, conforms, problem_of
 from tests.api.test_cli_commands import Terminal
@@ -133,7 +133,7 @@ async def test_each_is_downloaded_as_a_file_that_cannot_act(world: World, kept: 
 
 async def test_what_is_not_kept_or_was_changed_is_not_handed_out(world: World, kept: str) -> None:
     execution_id = kept.split("/")[3]
-    place = place_of("default", execution_id)
+    place = values_place_of("default", execution_id)
     stranger = await world.api.core.artifacts.put(place, b"nobody keeps this", "text/plain")
     blob_of(world, execution_id, WORDS).write_bytes(b'"HELLO"')
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.artifacts.places import Part, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactStore
 from tests.api.hands import Hands
 from tests.api.world import StartWorld
@@ -48,8 +48,7 @@ async def test_a_program_gives_what_others_use_and_leaves_a_file(hands: Hands) -
     assert await hands.outputs(execution) == {"lines": 3, "passed": False}
     kept = (await hands.steps(execution.id))["count"]["artifacts"]["given"]
     location = hands.api.core.settings.artifact_location
-    step = (await hands.steps(execution.id))["count"]["_id"]
-    place = place_of_step(hands.tenant_id, execution.id, step, Part.OUTPUTS)
+    place = place_of(hands.tenant_id, execution.id, Part.OUTPUTS)
     assert await ArtifactStore(location).get(place, kept["sha256"]) == b'{"path": "notes.txt"}'
 
 

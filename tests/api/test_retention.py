@@ -96,7 +96,7 @@ async def test_nothing_stays_of_an_execution_and_its_steps(world: World, tmp_pat
 
     assert await build_execution_retention(api.core).delete_batches() == 1
 
-    assert before == {"values", "steps"}
+    assert before == {Part.VALUES, Part.EVALUATIONS, Part.APPROVALS, Part.OUTPUTS, Part.EXECUTIONS}
     assert list((tmp_path / "blobs").rglob("*")) == []
     assert await left_in(api, {"execution_id": execution_id}, "steps", "approvals", "workflow_signals") == {}
 

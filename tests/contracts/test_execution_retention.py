@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.artifacts.evidence import DIGESTS
-from app.artifacts.places import Part, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Documents
 from app.database.errors import StoreUnavailable
@@ -26,7 +26,7 @@ from app.workflows.executions.retention import (
     by_execution_id,
     delete_steps_of,
 )
-from app.workflows.executions.values import LARGEST_INLINE, ValueStore, place_of
+from app.workflows.executions.values import LARGEST_INLINE, ValueStore, values_place_of
 from tests.contracts.store_outcomes import Database
 from tests.execution_builders import a_step, an_execution, ended
 from tests.job_builders import NOON, REDISPATCH, SECOND, TENANT, FakeClock
@@ -53,10 +53,10 @@ class World:
     async def end(self, status: str = "completed", **changes: Any) -> str:
         completed = {"status": status, "completed_at": NOON, "uncounted": True, "begun_at": NOON, **changes}
         execution = an_execution(**completed)
-        large = await ValueStore(self.artifacts).put(place_of(TENANT, execution.id), LARGE)
+        large = await ValueStore(self.artifacts).put(values_place_of(TENANT, execution.id), LARGE)
         await self.executions.insert({**execution.document, "outputs": large})
         step = ended(a_step(execution_id=execution.id), 2)
-        place = place_of_step(TENANT, execution.id, step["_id"], Part.OUTPUTS)
+        place = place_of(TENANT, execution.id, Part.OUTPUTS)
         made = await self.artifacts.put(place, b"a chart", "image/png")
         await self.steps.insert({**step, "heard": True, DIGESTS: [made.sha256]})
         await self.effects.insert({"_id": new_id(), "tenant_id": TENANT, "task_id": step["_id"]})
@@ -109,7 +109,7 @@ async def test_another_executions_belongings_stay(world: World) -> None:
 
     assert await world.counts() == [1, 1, 1, 1]
     stored = (await world.executions.find_many({"_id": young}, limit=1))[0]["outputs"]
-    assert await ValueStore(world.artifacts).get(place_of(TENANT, young), stored) == LARGE
+    assert await ValueStore(world.artifacts).get(values_place_of(TENANT, young), stored) == LARGE
 
 
 async def test_more_steps_than_are_deleted_at_once_all_go(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from app.artifacts.evidence import EvidenceStore
 from app.artifacts.models import ArtifactKind
-from app.artifacts.places import Part, place_of, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import (
     CHECKED_AT_ONCE,
     ArtifactCorrupt,
@@ -95,7 +95,7 @@ async def test_a_place_is_below_its_day_and_goes_with_all_below_it(bucket: Any) 
         at=NOON,
         attempt=1,
     )
-    of_step = await artifacts.put(place_of_step(TENANT, task_id, "s1", Part.OUTPUTS), DATA, "text/plain")
+    output = await artifacts.put(place_of(TENANT, task_id, Part.OUTPUTS), DATA, "text/plain")
     await artifacts.put(place_of(TENANT, other, Part.OUTPUTS), DATA, "text/plain")
     keys = {found.key: found.Object().content_type for found in bucket.objects.all()}
 
@@ -106,10 +106,10 @@ async def test_a_place_is_below_its_day_and_goes_with_all_below_it(bucket: Any) 
     await artifacts.delete_all(place_of(TENANT, task_id))
 
     place = f"some/prefix/{TENANT}/{day_of(task_id)}/{task_id}"
-    left = f"some/prefix/{TENANT}/{day_of(other)}/{other}/outputs/{of_step.sha256}"
+    left = f"some/prefix/{TENANT}/{day_of(other)}/{other}/outputs/{output.sha256}"
     assert keys == {
         f"{place}/evaluations/{entry['sha256']}": "application/json",
-        f"{place}/steps/s1/outputs/{of_step.sha256}": "text/plain",
+        f"{place}/outputs/{output.sha256}": "text/plain",
         left: "text/plain",
     }
     assert json.loads(b"".join(pieces)) == {"version": 1, "subject": {"task_id": task_id}}
@@ -121,7 +121,7 @@ async def test_a_place_is_below_its_day_and_goes_with_all_below_it(bucket: Any) 
 async def test_more_blobs_than_one_answer_lists_all_go(bucket: Any) -> None:
     artifacts = ArtifactStore(f"s3://{BUCKET}")
     for number in range(1100):
-        bucket.put_object(Key=f"{TENANT}/2026/11/21/e1/steps/{number}/outputs/{number:064x}", Body=b"")
+        bucket.put_object(Key=f"{TENANT}/2026/11/21/e1/outputs/{number:064x}", Body=b"")
 
     await artifacts.delete_all(f"{TENANT}/2026/11/21/e1")
 

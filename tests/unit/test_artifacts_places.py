@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.artifacts.places import Part, place_of, place_of_job, place_of_step, place_of_subject
+from app.artifacts.places import Part, place_of, place_of_job, place_of_subject
 from app.ids import UNDATED, day_of, is_id, new_id
 from tests.job_builders import TENANT, a_job
 
@@ -43,8 +43,7 @@ def test_what_belongs_to_a_step_is_below_its_execution() -> None:
 
     assert place_of(TENANT, ID) == whole
     assert place_of_job(task, Part.OUTPUTS) == f"{whole}/outputs"
-    assert place_of_job(step, Part.EVALUATIONS) == f"{whole}/steps/s1/evaluations"
-    assert place_of_step(TENANT, ID, "s1") == f"{whole}/steps/s1"
+    assert place_of_job(step, Part.EVALUATIONS) == f"{whole}/evaluations"
     assert place_of_subject(TENANT, {"task_id": ID}, Part.APPROVALS) == f"{whole}/approvals"
     of_step = {"execution_id": ID, "step_id": "s1", "path": "say"}
-    assert place_of_subject(TENANT, of_step, Part.APPROVALS) == f"{whole}/steps/s1/approvals"
+    assert place_of_subject(TENANT, of_step, Part.APPROVALS) == f"{whole}/approvals"

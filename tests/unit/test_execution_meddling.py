@@ -21,7 +21,7 @@ from app.workflows.executions.models import EXECUTIONS, ExecutionFinished, Fork,
 from app.workflows.executions.repository import ExecutionRepository
 from app.workflows.executions.service import new_execution
 from app.workflows.executions.steering import Steering
-from app.workflows.executions.values import place_of
+from app.workflows.executions.values import values_place_of
 from app.workflows.executions.waking import Waker
 from app.workflows.planner import End
 from app.workflows.run import ENDING
@@ -63,7 +63,7 @@ class World:
     async def begin(self, execution_id: str, fork: Fork | None = None) -> None:
         caller = Caller("default", "key", "request", new_trace_id())
         request = Request(WorkflowRef("w", "whole", self.fleet.plan.digest), CONSTANTS["inputs"], forked_from=fork)
-        place = place_of("default", execution_id)
+        place = values_place_of("default", execution_id)
         inputs = await self.fleet.processes[0].values.put(place, CONSTANTS["inputs"])
         store = JobStore(self.fleet.executions, clock=self.fleet.clock, redispatch=REDISPATCH)
         await store.enqueue(new_execution(request, caller, execution_id, inputs))

@@ -14,7 +14,7 @@ from app.jobs.store import JobStore
 from app.tasks.models import Caller
 from app.workflows.executions.models import Request, WorkflowRef
 from app.workflows.executions.service import new_execution
-from app.workflows.executions.values import place_of
+from app.workflows.executions.values import values_place_of
 from tests.execution_fleet import Fleet
 from tests.fakes.mongo import fake_mongo
 from tests.job_builders import REDISPATCH
@@ -32,7 +32,7 @@ BOUNDED = settings(
 )
 SEEDS = st.integers(0, 2**32)
 ID = "0b8e1a52-6f3c-4d17-9a8e-2c5b7d9e1f30"
-PLACE = place_of("default", ID)
+PLACE = values_place_of("default", ID)
 EVEN_LONGEST = 20
 
 

@@ -20,7 +20,7 @@ from app.workflows.executions.journal import PAGE
 from app.workflows.executions.models import STEPS, Fork, Request, WorkflowRef
 from app.workflows.executions.running import ExecutionRunner
 from app.workflows.executions.service import new_execution
-from app.workflows.executions.values import DEEPEST, LARGEST, ValueTooLarge, check_size, place_of
+from app.workflows.executions.values import DEEPEST, LARGEST, ValueTooLarge, check_size, values_place_of
 from tests.execution_fleet import Fleet
 from tests.fakes.mongo import fake_mongo
 from tests.job_builders import NOON, REDISPATCH
@@ -74,7 +74,7 @@ async def executed(
     meddle: Callable[[Job], Awaitable[None]] | None = None,
 ) -> tuple[Job, dict[str, Document]]:
     caller = Caller("default", "key", "request", new_trace_id())
-    stored = await fleet.processes[0].values.put(place_of("default", execution_id), inputs or {})
+    stored = await fleet.processes[0].values.put(values_place_of("default", execution_id), inputs or {})
     store = JobStore(fleet.executions, clock=fleet.clock, redispatch=REDISPATCH)
     request = Request(WorkflowRef("w", "example", "digest"), {}, forked_from=fork)
     await store.enqueue(new_execution(request, caller, execution_id, stored))

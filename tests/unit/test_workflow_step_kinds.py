@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.agents.testing import ScriptedChat
-from app.artifacts.places import Part, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Database
 from app.jobs.store import JobStore
@@ -99,7 +99,7 @@ async def test_a_program_gets_its_input_and_its_secrets_and_leaves_files_as_arti
     assert (await worker.output("run"))["stdout"] == "3 *** yes\n"
     kept = step["artifacts"]["report"]
     assert (kept["size"], kept["media_type"]) == (4, "text/plain")
-    place = place_of_step(TENANT, EXECUTION_ID, "run", Part.OUTPUTS)
+    place = place_of(TENANT, EXECUTION_ID, Part.OUTPUTS)
     assert await ArtifactStore(str(worker.folder)).get(place, kept["sha256"]) == b"done"
 
 

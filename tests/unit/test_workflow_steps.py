@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.agents.testing import ScriptedChat
-from app.artifacts.places import Part, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Database
 from app.governance.budgets.accounts import Budgets
@@ -242,7 +242,7 @@ async def test_what_an_agent_makes_is_kept_in_a_place_of_its_step(a_worker: Make
     step = await worker.do("send", {"with": {"task": "Send it"}})
 
     ((name, sha256),) = [(one["name"], one["sha256"]) for one in (await worker.output("send"))["artifacts"]]
-    place = place_of_step(TENANT, EXECUTION_ID, "send", Part.OUTPUTS)
+    place = place_of(TENANT, EXECUTION_ID, Part.OUTPUTS)
     kept = await ArtifactStore(str(worker.folder)).get(place, sha256)
     assert (name, kept, step["artifact_digests"][0]) == ("mail.txt", b"Hello", sha256)
 

@@ -39,7 +39,7 @@ from app.workflows.executions.schemas import (
 from app.workflows.executions.service import Begun, ExecutionService
 from app.workflows.executions.steering import Steering
 from app.workflows.executions.timeline import Timeline
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.executions.why import Facts, Why, explain
 
 FIRST_STEPS = 100
@@ -71,7 +71,7 @@ class ExecutionApi:
     async def show(self, execution: Job) -> ExecutionResponse:
         """The whole execution with its first steps."""
         document, tenant_id = execution.document, execution.tenant_id
-        pin, place = document["workflow"], place_of(tenant_id, execution.id)
+        pin, place = document["workflow"], values_place_of(tenant_id, execution.id)
         inputs, outputs, version, steps = await asyncio.gather(
             self.values.get(place, document["inputs"]),
             self.values.get(place, document["outputs"]),
@@ -101,7 +101,7 @@ class ExecutionApi:
     ) -> StepResponse:
         execution = await self.executions.get_progress(tenant_id, execution_id)
         step = await self.repository.get_step(execution, path, series=series)
-        place = place_of(tenant_id, execution_id)
+        place = values_place_of(tenant_id, execution_id)
         given, output = await asyncio.gather(
             self.values.get(place, step["input"]), self.values.get(place, step["output"])
         )

@@ -8,12 +8,12 @@ from typing import Any
 
 from app.artifacts.evidence import DIGESTS
 from app.artifacts.models import ArtifactKind, FoundArtifact
-from app.artifacts.places import Part, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactNotFound, ArtifactStore
 from app.database.documents import Document
 from app.tasks.evidence import list_evidence
 from app.workflows.executions.repository import ExecutionRepository
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 
 STEPS_AT_ONCE = 100
 
@@ -87,7 +87,7 @@ async def _made_by(step: Document, values: ValueStore) -> list[KeptArtifact]:
     made = dict(step.get("artifacts") or {}).items()
     if not step.get(DIGESTS) or step["output"] is None:
         return [_kept(step, name, one) for name, one in made]
-    output = await values.get(place_of(step["tenant_id"], step["execution_id"]), step["output"])
+    output = await values.get(values_place_of(step["tenant_id"], step["execution_id"]), step["output"])
     by_agent = (output.get("artifacts") if isinstance(output, dict) else None) or ()
     # What the agent says there is, as far as it was put.
     real = [(one["name"], one) for one in by_agent if one["sha256"] in step[DIGESTS]]
@@ -95,7 +95,7 @@ async def _made_by(step: Document, values: ValueStore) -> list[KeptArtifact]:
 
 
 def _evidence_of(step: Document) -> list[KeptArtifact]:
-    place = partial(place_of_step, step["tenant_id"], step["execution_id"], step["_id"])
+    place = partial(place_of, step["tenant_id"], step["execution_id"])
     found = list_evidence(step, place, execution_id=step["execution_id"], step=step["path"])
     return [KeptArtifact(step["path"], step["series"], one) for one in found]
 
@@ -107,7 +107,7 @@ def _kept(step: Document, name: str, stored: Mapping[str, Any]) -> KeptArtifact:
         media_type=stored["media_type"],
         sha256=stored["sha256"],
         size=stored["size"],
-        place=place_of_step(step["tenant_id"], step["execution_id"], step["_id"], Part.OUTPUTS),
+        place=place_of(step["tenant_id"], step["execution_id"], Part.OUTPUTS),
         created_at=step.get("completed_at"),
         execution_id=step["execution_id"],
         step=step["path"],

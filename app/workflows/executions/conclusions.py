@@ -8,7 +8,7 @@ from app.jobs.models import JobError
 from app.jobs.outcomes import Failed, Finished
 from app.jobs.store import JobNotSuspended, JobStore
 from app.workflows.executions.plans import Plans
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.handover import checked_output
 from app.workflows.language.models import Step
 from app.workflows.places import step_at
@@ -37,7 +37,7 @@ class Conclusions:
     ) -> bool:
         """False when the step does not wait any more, or is not as ``where`` says."""
         tenant_id, fault = document["tenant_id"], ended.error
-        place = place_of(tenant_id, document["execution_id"])
+        place = values_place_of(tenant_id, document["execution_id"])
         output = None if ended.output is None else await self._values.put(place, ended.output)
         told = {"type": fault.type, "message": fault.message, "path": document["path"]} if fault else None
         outcome = Failed(JobError(fault.type, fault.message)) if fault else Finished()

@@ -28,7 +28,7 @@ from app.workflows.executions.models import step_id
 from app.workflows.executions.opening import Opener
 from app.workflows.executions.spreading import TICK
 from app.workflows.executions.starting import Starter
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.executions.waking import attention_of
 from app.workflows.planner import End
 from app.workflows.view import CANCELLED, Fault
@@ -188,7 +188,7 @@ class Driver:
         if result.end is End.CANCELLED:
             return Cancelled()
         if result.end is End.SUCCEEDED:
-            place = place_of(drive.execution.tenant_id, drive.execution.id)
+            place = values_place_of(drive.execution.tenant_id, drive.execution.id)
             outputs = await self._parts.values.put(place, result.output)
             return Finished({"outputs": outputs})
         fault = result.error or Fault("INTERNAL", "the workflow failed")

@@ -26,7 +26,7 @@ from app.workflows.executions.models import StepNotFound
 from app.workflows.executions.plans import PlanSource
 from app.workflows.executions.policy import edited_input, question_of_step
 from app.workflows.executions.spending import accounts_of
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.executions.work import CommandsNotAllowed, StepWork, Workshop
 from app.workflows.handover import check_contract
 from app.workflows.language.models import Defaults, Step
@@ -231,7 +231,7 @@ async def _guarded(work: StepWork, task: Task, runs: StepRuns) -> Any:
 
 
 def _place_of(job: Job) -> str:
-    return place_of(job.tenant_id, job.document["execution_id"])
+    return values_place_of(job.tenant_id, job.document["execution_id"])
 
 
 def _reported(error: OrchestratorError) -> JobError:

@@ -4,14 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from app.artifacts.places import Part, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactStore
 from app.database.documents import Document
 from app.errors import OrchestratorError
 from app.jobs.models import Job, Status
 from app.workflows.executions.drive import Drive
 from app.workflows.executions.journal import Instance, Journal
-from app.workflows.executions.models import step_id
 from app.workflows.executions.rendering import FILE
 from app.workflows.executions.values import JSON, ValueTooLarge, encoded
 from app.workflows.places import step_at
@@ -85,8 +84,7 @@ class Hearing:
         except OrchestratorError as error:
             return failed(error)
         execution, kept = drive.execution, {}
-        instance = step_id(execution.id, execution.document["series"], execute.path)
-        place = place_of_step(execution.tenant_id, execution.id, instance, Part.OUTPUTS)
+        place = place_of(execution.tenant_id, execution.id, Part.OUTPUTS)
         for name, text in texts.items():
             ref = await self.artifacts.put(place, text.encode(), JSON)
             kept[name] = {"sha256": ref.sha256, "size": ref.size, "media_type": JSON}

@@ -20,7 +20,7 @@ from app.jobs.transitions import Evidence
 from app.metrics.rollups import CHARGES_OF_STEPS, job_indexes
 from app.workflows.executions.models import STEPS, step_id
 from app.workflows.executions.rendering import Rendered
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.planner import End
 from app.workflows.run import ENDING
 from app.workflows.view import Ended, Fault
@@ -80,7 +80,7 @@ class Journal:
         """
         fields = {
             **self._fields(execution, instance),
-            "input": await self._values.put(place_of(execution.tenant_id, execution.id), rendered.content),
+            "input": await self._values.put(values_place_of(execution.tenant_id, execution.id), rendered.content),
             "waits_for": rendered.waits_for,
         }
         waits = rendered.waits_for is not None
@@ -93,7 +93,7 @@ class Journal:
         """Store an instance that is over already: it never ran, or its driver carried it out."""
         fields = {
             **self._fields(execution, instance),
-            **await self.end_fields(place_of(execution.tenant_id, execution.id), ended),
+            **await self.end_fields(values_place_of(execution.tenant_id, execution.id), ended),
             "heard": True,
             "ended_seq": ended_seq,
         }
@@ -188,7 +188,7 @@ class Journal:
 
     async def ended_of(self, document: Document) -> Ended:
         """How an instance ended, with its output whole."""
-        place = place_of(document["tenant_id"], document["execution_id"])
+        place = values_place_of(document["tenant_id"], document["execution_id"])
         output = await self._values.get(place, document.get("output"))
         error = document.get("fault") or document.get("error")
         fault = Fault(error["type"], error["message"], error.get("path")) if error else None

@@ -13,7 +13,7 @@ from app.workflows.executions.drive import Drive
 from app.workflows.executions.journal import Instance, Journal, is_ending
 from app.workflows.executions.models import FIRST_SERIES, ForkOriginGone, Waits
 from app.workflows.executions.plans import PlanSource
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.places import enclosing
 from app.workflows.plan import Plan
 from app.workflows.replaying import WorkflowMismatch, ends_before, replay
@@ -77,7 +77,7 @@ class Opener:
         return plan
 
     async def _constants(self, execution: Job) -> dict[str, Any]:
-        place = place_of(execution.tenant_id, execution.id)
+        place = values_place_of(execution.tenant_id, execution.id)
         inputs = await self._values.get(place, execution.document["inputs"])
         run = {"id": execution.id, "trace_id": execution.trace_id, "tenant": execution.tenant_id}
         return {"inputs": inputs, "run": run}

@@ -16,7 +16,7 @@ from app.governance.policy.service import PastWork
 from app.governance.scoring.scorer import Scorer
 from app.workflows.executions.plans import PlanSource
 from app.workflows.executions.repository import BY_SEQ
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.places import Passed, way_to
 from app.workflows.scoring.steps import work_of_step
 from app.workflows.steps.policy_facts import Whose, facts_of_step
@@ -111,7 +111,7 @@ class StepHistory:
         if stored.get("size", 0) > FACTS[_INPUT].largest:
             return None
         with contextlib.suppress(ArtifactNotFound):
-            return dict(await self._values.get(place_of(step["tenant_id"], step["execution_id"]), stored) or {})
+            return dict(await self._values.get(values_place_of(step["tenant_id"], step["execution_id"]), stored) or {})
         return None
 
     def _scores(self, way: list[Passed], given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from app.artifacts.places import Part, place_of_step
+from app.artifacts.places import Part, place_of
 from app.artifacts.store import ArtifactStore
 from app.replay.models import Recording, recordings_of
 from app.replay.recordings import read_recording
@@ -29,7 +29,7 @@ class StepRecordings:
     async def get(self, tenant_id: str, execution_id: str, path: str, sha256: str, *, series: int | None) -> Recording:
         """Raises `ArtifactNotFound`, `ArtifactCorrupt`, `RecordingUnreadable` or what the store raises."""
         step = await self._step(tenant_id, execution_id, path, series)
-        place = place_of_step(tenant_id, execution_id, step["_id"], Part.EXECUTIONS)
+        place = place_of(tenant_id, execution_id, Part.EXECUTIONS)
         return await read_recording(self._store, place, sha256, recordings_of(step))
 
     async def _step(self, tenant_id: str, execution_id: str, path: str, series: int | None) -> Mapping[str, Any]:

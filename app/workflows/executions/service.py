@@ -30,7 +30,7 @@ from app.workflows.executions.models import (
 )
 from app.workflows.executions.plans import Plans
 from app.workflows.executions.repository import ExecutionRepository
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.handover import checked_inputs
 
 # It is claimed once for each time it has something to do; only attempts that end without a word count.
@@ -112,7 +112,7 @@ class ExecutionService:
         if wish.step not in plan.workflow.steps:
             message = f"the workflow has no step {wish.step[:100]!r}; it has {', '.join(plan.workflow.steps)}"
             raise Invalid(message, field="from")
-        given = await self._values.get(place_of(caller.tenant_id, execution_id), origin.document["inputs"])
+        given = await self._values.get(values_place_of(caller.tenant_id, execution_id), origin.document["inputs"])
         checked = await self._checked(caller.tenant_id, workflow, {**given, **wish.inputs})
         request = Request(workflow, checked, origin.document["metadata"], Fork(execution_id, wish.step))
         body = {"from": wish.step, "input_data": dict(wish.inputs), "accept_changes": wish.accepts_changes}
@@ -168,7 +168,7 @@ class ExecutionService:
             if earlier := await self._repository.find(caller.tenant_id, execution_id):
                 return Begun(earlier, replayed=True)
         await self._admission.admit(caller.tenant_id)
-        inputs = await self._values.put(place_of(caller.tenant_id, execution_id), dict(request.inputs))
+        inputs = await self._values.put(values_place_of(caller.tenant_id, execution_id), dict(request.inputs))
         try:
             execution = await self._jobs.store.enqueue(new_execution(request, caller, execution_id, inputs))
         except DuplicateDocument:

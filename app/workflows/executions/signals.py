@@ -17,7 +17,7 @@ from app.errors import Conflict, Invalid
 from app.workflows.executions.conclusions import Conclusions
 from app.workflows.executions.models import SIGNALS
 from app.workflows.executions.repository import ExecutionRepository
-from app.workflows.executions.values import ValueStore, place_of
+from app.workflows.executions.values import ValueStore, values_place_of
 from app.workflows.planner import End
 from app.workflows.view import Ended
 
@@ -110,7 +110,7 @@ class SignalBox:
             "execution_id": execution_id,
             "event": signal.event,
             "key": signal.key,
-            "data": await self._values.put(place_of(tenant_id, execution_id), signal.data),
+            "data": await self._values.put(values_place_of(tenant_id, execution_id), signal.data),
             "created_at": now,
             "created_by": by,
             "consumed_by": None,
@@ -141,7 +141,7 @@ class SignalBox:
         return step
 
     async def _hand_over(self, signal: Document, step: Document) -> bool:
-        data = await self._values.get(place_of(signal["tenant_id"], signal["execution_id"]), signal["data"])
+        data = await self._values.get(values_place_of(signal["tenant_id"], signal["execution_id"]), signal["data"])
         output = Signal(signal["event"], signal["key"], data).as_json()
         ended = await self._conclusions.checked(step, Ended(End.SUCCEEDED, output))
         if await self._conclusions.end(step, ended, signal_id=signal["_id"]):

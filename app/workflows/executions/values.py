@@ -50,7 +50,7 @@ class ValueStore:
         return json.loads(await self._artifacts.get(place, stored["sha256"]))
 
 
-def place_of(tenant_id: str, execution_id: str) -> str:
+def values_place_of(tenant_id: str, execution_id: str) -> str:
     """Where in the artifact store an execution's values are."""
     return places.place_of(tenant_id, execution_id, places.Part.VALUES)
 
