@@ -273,6 +273,7 @@ def test_messages_that_come_three_times_and_late_and_in_any_order_start_each_tas
     verdict.check(world, client, spare_executions=0)
 
 
+@pytest.mark.chaos
 def test_forged_messages_start_nothing_and_hurt_nobody(
     world: World, client: ChaosClient, messages: Messages, verdict: Verdict, tmp_path: Path
 ) -> None:

@@ -54,7 +54,8 @@ def starts_after(back_at: float, world: World, client: ChaosClient, verdict: Ver
     assert took < STARTS_WITHIN
 
 
-@pytest.mark.parametrize("cycles", [1, pytest.param(10, marks=pytest.mark.chaos)])
+@pytest.mark.chaos
+@pytest.mark.parametrize("cycles", [1, 10])
 def test_nothing_that_a_store_acknowledged_before_it_was_killed_is_lost(
     cycles: int, world: World, client: ChaosClient, verdict: Verdict
 ) -> None:
