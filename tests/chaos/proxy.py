@@ -106,8 +106,9 @@ class Proxy:
         except (OSError, asyncio.CancelledError):
             return
         finally:
-            self._connections.discard(connection)
             await _shut(writer)
+            # Only now: whoever closes the proxy waits for these, and then ends the loop.
+            self._connections.discard(connection)
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._is_refusing:
