@@ -18,23 +18,33 @@ _OPEN = sorted(status.value for status in OPEN)
 _OF_STEPS = (*FIELDS, "execution_id", "path")
 
 
-class OpenAfterEnd:
-    """Whoever drives an execution to its end has ended every step; if nobody did, the upkeep cancels them."""
-
-    name = "step_outlives_execution"
-    promise = "a step ends before its execution, or is cancelled after it"
+class _Patient:
+    """What is broken for a moment while it is being healed, and counts only when its ``patience`` is over."""
 
     def __init__(self, executions: Watched, steps: Watched, *, clock: Clock, patience: timedelta) -> None:
-        """``patience`` counts from the end of the execution."""
         self._executions = executions
         self._steps = steps
         self._clock = clock
         self._patience = patience
 
+    @property
+    def _long_ago(self) -> datetime:
+        return self._clock() - self._patience
+
+
+class OpenAfterEnd(_Patient):
+    """Whoever drives an execution to its end has ended every step; if nobody did, the upkeep cancels them.
+
+    Its patience counts from the end of the execution.
+    """
+
+    name = "step_outlives_execution"
+    promise = "a step ends before its execution, or is cancelled after it"
+
     async def list_offenders(self, *, limit: int) -> list[Offender]:
         ended: list[str] = []
         for status in FINAL:
-            where = {"status": status.value, "completed_at": {"$lte": self._clock() - self._patience}}
+            where = {"status": status.value, "completed_at": {"$lte": self._long_ago}}
             ended += [one["_id"] for one in await _sample(self._executions, where, by="completed_at")]
         open_ = {"execution_id": {"$in": ended}, "ended_seq": None, "status": {"$in": _OPEN}}
         return _of_steps(self._steps, await self._steps.documents.find_many(open_, limit=limit, fields=_OF_STEPS))
@@ -59,23 +69,17 @@ class Homeless:
         return _of_steps(self._steps, [step for step in found if step["execution_id"] not in there])[:limit]
 
 
-class Stuck:
+class Stuck(_Patient):
     """An execution is put aside while one of its steps has not ended, and woken when it does."""
 
     name = "stuck_execution"
     promise = "an execution that is put aside has a step to wait for"
 
-    def __init__(self, executions: Watched, steps: Watched, *, clock: Clock, patience: timedelta) -> None:
-        self._executions = executions
-        self._steps = steps
-        self._clock = clock
-        self._patience = patience
-
     async def list_offenders(self, *, limit: int) -> list[Offender]:
         aside = {
             "status": Status.AWAITING_APPROVAL.value,
             "paused_at": None,
-            "updated_at": {"$lte": self._clock() - self._patience},
+            "updated_at": {"$lte": self._long_ago},
         }
         found = {
             one["_id"]: one
@@ -90,21 +94,17 @@ class Stuck:
         return await self._steps.documents.find_one(unheard, fields=["_id"]) is not None
 
 
-class Unheard:
-    """Whoever ends a step wakes its execution, and the upkeep does so if he died before."""
+class Unheard(_Patient):
+    """Whoever ends a step wakes its execution, and the upkeep does so if he died before.
+
+    Its patience counts from the end of the step.
+    """
 
     name = "unheard_step"
     promise = "an execution is woken when a step of it has ended"
 
-    def __init__(self, executions: Watched, steps: Watched, *, clock: Clock, patience: timedelta) -> None:
-        """``patience`` counts from the end of the step."""
-        self._executions = executions
-        self._steps = steps
-        self._clock = clock
-        self._patience = patience
-
     async def list_offenders(self, *, limit: int) -> list[Offender]:
-        before = self._clock() - self._patience
+        before = self._long_ago
         unheard = {"heard": False, "status": {"$in": _FINAL}, "updated_at": {"$lte": before}}
         found = await self._steps.documents.find_many(unheard, limit=MOST_UNHEARD, fields=_OF_STEPS)
         # One that is queued or driven will hear of it.
